@@ -1,0 +1,366 @@
+"""Settings of a run: frozen, strictly read, with every default in this one place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from rddg_ray.errors import ConfigError
+from rddg_ray.strict import explain, read_yaml
+
+
+def _no_boolean(value: object) -> object:
+    # Python would read `true` as 1.
+    if isinstance(value, bool):
+        raise ValueError("expected a number")
+    return value
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    for position, value in enumerate(values):
+        if value in values[:position]:
+            raise ValueError(f"{value!r} is named twice")
+    return values
+
+
+Real = Annotated[float, BeforeValidator(_no_boolean)]
+Count = Annotated[int, Field(ge=0), BeforeValidator(_no_boolean)]
+Share = Annotated[Real, Field(ge=0.0, le=1.0)]
+Positive = Annotated[Count, Field(gt=0)]
+Strategy = Literal["auto", "minority", "not majority", "not minority", "all"]
+# numpy's generators take no negative number.
+RandomState = Count
+
+GENERATIVE_METHODS = ("rddg", "epic", "rddg_no_feedback", "rddg_random_coreset")
+BASELINE_METHODS = ("original", "random_oversampling", "smotenc")
+METHODS = (*BASELINE_METHODS, *GENERATIVE_METHODS)
+CLASSIFIERS = ("xgboost", "catboost", "lightgbm", "gradient_boosting")
+MISSING_TOKENS = ("", "?", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "<NA>")
+
+
+class _Settings(BaseModel):
+    # Unknown keys are errors: a misspelt key that is ignored costs a night of computing.
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        # A class called 0 or a column called 2020 needs no quotes.
+        coerce_numbers_to_str=True,
+    )
+
+
+AnySettings = TypeVar("AnySettings", bound=_Settings)
+
+
+class CoresetSettings(_Settings):
+    """How the rows shown for relations are chosen (paper, table 11 and section 3.2)."""
+
+    per_class: Positive = 100
+    epochs: Annotated[Count, Field(ge=6)] = 100
+    batch_size: Annotated[Count, Field(ge=2)] = 64
+    learning_rate: Annotated[Real, Field(gt=0)] = 1e-3
+    ensemble: Positive = 8
+
+
+class FeedbackSettings(_Settings):
+    """Thresholds of Algorithm 1.
+
+    Attributes:
+        mean: Difference of means, in real standard deviations.
+        std: Relative difference of standard deviations.
+        correlation: Absolute difference of Pearson coefficients.
+        ks: Kolmogorov-Smirnov statistic; for categories the total variation distance.
+        max_items: Entries named per sentence, worst first.
+    """
+
+    mean: Annotated[Real, Field(ge=0)] = 0.25
+    std: Annotated[Real, Field(ge=0)] = 0.25
+    correlation: Annotated[Real, Field(ge=0)] = 0.3
+    ks: Annotated[Real, Field(ge=0)] = 0.3
+    max_items: Positive = 5
+
+
+class GenerationSettings(_Settings):
+    """What one chain asks for and what it accepts.
+
+    Attributes:
+        sampling_strategy: imbalanced-learn's meaning: which classes to raise to the size of the
+            largest, or the ratio rare/largest (two classes), or the wanted size by class.
+        rows_per_class: Rows to add instead: one number for every class, or by class.
+        reference_rows_per_class: Real rows of each class that a batch shows.
+        relation_rows_per_class: Coreset rows of each class shown for relations and rules.
+        request_rows_per_class: Most rows of one class asked for in one prompt.
+        max_rounds: Generation rounds after which the chain ends with a shortfall.
+        max_empty_rounds: Rounds in a row without an accepted row after which it does too.
+        batches_per_round: Prompts that share one feedback.
+        codes: Whether category values cross to the endpoint as random words.
+        allow_copies: Whether rows equal to a real training row are accepted.
+        allow_repeats: Whether rows equal to an earlier synthetic row are accepted.
+        chain_per: One chain a table, or one a class.
+        max_calls: Calls a chain may make; None for no cap beyond the rounds.
+    """
+
+    sampling_strategy: Strategy | Annotated[Real, Field(gt=0, le=1)] | dict[str, Count] = "auto"
+    rows_per_class: Count | dict[str, Count] | None = None
+    reference_rows_per_class: Positive = 15
+    relation_rows_per_class: Positive = 15
+    request_rows_per_class: Positive = 15
+    max_rounds: Positive = 200
+    max_empty_rounds: Positive = 5
+    batches_per_round: Positive = 1
+    codes: bool = True
+    allow_copies: bool = False
+    allow_repeats: bool = False
+    chain_per: Literal["table", "class"] = "table"
+    max_calls: Positive | None = None
+    temperature: Annotated[Real, Field(ge=0, le=2)] | None = None
+    max_completion_tokens: Positive | None = None
+    feedback: FeedbackSettings = FeedbackSettings()
+
+
+class EmbeddedSettings(_Settings):
+    """Known flaws of the embedded sampler (a statistical sampler, not a language model).
+
+    Attributes:
+        bias: Shift of numerical means, in standard deviations of the rows it was shown.
+        dispersion: Factor on the spread of numerical columns.
+        gain: Share of a difference named in feedback that the next reply corrects.
+        malformed_share: Share of rows written wrongly (column count, unknown code, prose).
+        copy_share: Share of rows that repeat an example row.
+        latency_s: Seconds before a reply.
+        error_share: Share of calls answered with an error of `error_status`.
+    """
+
+    random_state: RandomState = 0
+    bias: Real = 0.1
+    dispersion: Annotated[Real, Field(gt=0)] = 1.0
+    gain: Annotated[Real, Field(ge=0)] = 0.7
+    malformed_share: Share = 0.02
+    copy_share: Share = 0.02
+    latency_s: Annotated[Real, Field(ge=0)] = 0.0
+    error_share: Share = 0.0
+    error_status: Literal[408, 409, 429, 500, 502, 503, 504] = 503
+
+
+class EndpointSettings(_Settings):
+    """Where completions come from.
+
+    The key itself is never a setting: `api_key_env` names an environment variable and
+    `api_key_file` a file, read where the calls are made.
+    """
+
+    kind: Literal["embedded", "openai", "replay"] = "embedded"
+    base_url: str | None = None
+    model: str = "embedded-sampler"
+    api_key_env: str | None = None
+    api_key_file: Path | None = None
+    timeout_s: Annotated[Real, Field(gt=0)] = 120.0
+    max_attempts: Positive = 6
+    max_concurrency: Positive = 16
+    replay_path: Path | None = None
+    embedded: EmbeddedSettings = EmbeddedSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> EndpointSettings:
+        if self.kind == "openai" and self.base_url is None:
+            raise ValueError("base_url is needed for kind 'openai', e.g. https://api.openai.com/v1")
+        if self.kind == "openai" and self.model == "embedded-sampler":
+            raise ValueError("model is needed for kind 'openai': the name the endpoint knows it by")
+        if self.kind == "replay" and self.replay_path is None:
+            raise ValueError("replay_path is needed for kind 'replay': a recordings file")
+        if self.api_key_env and self.api_key_file:
+            raise ValueError("give api_key_env or api_key_file, not both")
+        return self
+
+
+class EvaluationSettings(_Settings):
+    """The classifier grid.
+
+    Attributes:
+        protocol: `clean` fits encoders without the test rows; `paper` as the authors did.
+        classifier_states: Random states of each classifier.
+        max_synthetic_rows: Synthetic rows added to the training rows at most; None for all.
+            The paper adds the first 1,000.
+    """
+
+    protocol: Literal["clean", "paper"] = "clean"
+    classifiers: tuple[Literal["xgboost", "catboost", "lightgbm", "gradient_boosting"], ...] = (
+        "xgboost",
+        "catboost",
+        "lightgbm",
+        "gradient_boosting",
+    )
+    classifier_states: Annotated[tuple[RandomState, ...], AfterValidator(_distinct)] = (
+        0,
+        1,
+        2,
+        3,
+        4,
+    )
+    max_synthetic_rows: Positive | None = None
+
+
+class TableSettings(_Settings):
+    """One table of a run: a catalog name (`dataset`) or a file (`path`) with its `target`.
+
+    Attributes:
+        name: Name in results; defaults to the data set's or the file's.
+        test_path: Held-out rows; without it `test_share` of the rows is split off.
+        metadata: SDV Metadata V2 JSON that overrides what is inferred.
+        rare_class: Which class is the rare one; defaults to the smallest.
+        split: `random`, or the `authors` split of a catalog set that has one.
+        imbalance_ratio: Makes the training rows imbalanced, largest class over rarest. Test rows
+            stay as they are, so that there are rare ones enough to measure on.
+        keep_duplicates_together: Equal rows fall on one side of the split.
+    """
+
+    name: str | None = None
+    dataset: str | None = None
+    path: str | None = None
+    test_path: str | None = None
+    target: str | None = None
+    metadata: Path | None = None
+    missing_values: tuple[str, ...] = MISSING_TOKENS
+    rare_class: str | None = None
+    imbalance_ratio: Annotated[Real, Field(ge=1)] | None = None
+    split: Literal["random", "authors"] = "random"
+    test_share: Annotated[Real, Field(gt=0, lt=1)] = 0.2
+    split_random_state: RandomState = 0
+    keep_duplicates_together: bool = True
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TableSettings:
+        if self.dataset is None and self.path is None:
+            raise ValueError("give dataset (a catalog name) or path (a CSV or Parquet file)")
+        if self.dataset is None and self.target is None:
+            raise ValueError("target is needed for a table given by path")
+        return self
+
+    @property
+    def label(self) -> str:
+        """Return the table's name in results."""
+        return self.name or self.dataset or Path(str(self.path)).stem
+
+
+class SynthesisSettings(_Settings):
+    """What `generate` needs: one method for one table in memory."""
+
+    method: Literal["rddg", "epic", "rddg_no_feedback", "rddg_random_coreset"] = "rddg"
+    random_state: Annotated[int, Field(ge=0)] = 0
+    coreset: CoresetSettings = CoresetSettings()
+    generation: GenerationSettings = GenerationSettings()
+    endpoint: EndpointSettings = EndpointSettings()
+
+
+class RunSettings(_Settings):
+    """A whole run: tables x methods x generator random states, one endpoint."""
+
+    name: str = "run"
+    output: Path = Path("runs/run")
+    random_state: RandomState = 0
+    tables: Annotated[tuple[TableSettings, ...], Field(min_length=1)]
+    methods: Annotated[
+        tuple[
+            Literal[
+                "original",
+                "random_oversampling",
+                "smotenc",
+                "rddg",
+                "epic",
+                "rddg_no_feedback",
+                "rddg_random_coreset",
+            ],
+            ...,
+        ],
+        Field(min_length=1),
+        AfterValidator(_distinct),
+    ] = ("original", "random_oversampling", "smotenc", "epic", "rddg")
+    generator_states: Annotated[
+        tuple[RandomState, ...], Field(min_length=1), AfterValidator(_distinct)
+    ] = (0,)
+    coreset: CoresetSettings = CoresetSettings()
+    generation: GenerationSettings = GenerationSettings()
+    endpoint: EndpointSettings = EndpointSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    @model_validator(mode="after")
+    def _unique_names(self) -> RunSettings:
+        labels = [table.label for table in self.tables]
+        repeated = sorted({label for label in labels if labels.count(label) > 1})
+        if repeated:
+            raise ValueError(f"tables: two tables are named {repeated[0]!r}; set name on one")
+        return self
+
+    def row_settings(self) -> dict[str, Any]:
+        """Return the settings that can change a row already generated, as plain values.
+
+        Which tables, methods and generator states a run has is not among them, so that a run
+        can be extended; nor is where results go, how fast calls fly, where the key is read
+        from, or what the classifier grid does.
+        """
+        endpoint = self.endpoint.model_dump(mode="json")
+        for key in ("timeout_s", "max_attempts", "max_concurrency", "api_key_env", "api_key_file"):
+            endpoint.pop(key)
+        for key in ("latency_s", "error_share", "error_status"):
+            endpoint["embedded"].pop(key)
+        return {
+            "random_state": self.random_state,
+            "coreset": self.coreset.model_dump(mode="json"),
+            "generation": self.generation.model_dump(mode="json"),
+            "endpoint": endpoint,
+        }
+
+    def fingerprint(self) -> str:
+        """Return the hash of `row_settings`, 16 hexadecimal digits: what names a run's calls."""
+        content = json.dumps(self.row_settings(), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def load_settings(path: Path | str, overrides: Mapping[str, Any] | None = None) -> RunSettings:
+    """Read a YAML settings file.
+
+    Args:
+        path: The file. Relative table paths in it are relative to the working directory.
+        overrides: Top-level keys that replace the file's.
+
+    Raises:
+        ConfigError: If the file cannot be read or a key is unknown or wrong; the message
+            names the file, the key and the value.
+    """
+    path = Path(path)
+    return settings_from({**read_yaml(path), **(overrides or {})}, source=str(path))
+
+
+def settings_from(content: Mapping[str, Any], source: str = "settings") -> RunSettings:
+    """Build a run's settings from plain values; see `checked`."""
+    return checked(RunSettings, content, source)
+
+
+def checked(kind: type[AnySettings], content: Mapping[str, Any], source: str) -> AnySettings:
+    """Build settings of one kind from plain values.
+
+    Args:
+        kind: One of this module's classes.
+        content: Keys and values.
+        source: What is named in errors: a file, or where else the values come from.
+
+    Raises:
+        ConfigError: If a key is unknown or a value wrong; the message names source, key, value.
+    """
+    try:
+        return kind.model_validate(dict(content))
+    except ValidationError as error:
+        raise ConfigError(explain(error, content, kind, source)) from error

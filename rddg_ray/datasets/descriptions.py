@@ -1,0 +1,145 @@
+"""What the columns of the catalogued files mean, for prompts and reports.
+
+Names are those of the `authors` recipe; `catalog.describe` translates them for `raw`.
+"""
+
+from __future__ import annotations
+
+SICK = {
+    "age": "Age of the patient in years",
+    "sex": "Sex of the patient: F, M or ? (not known)",
+    "on_thyroxine": "Takes thyroxine: t (true) or f (false)",
+    "query_on_thyroxine": "Perhaps takes thyroxine: t or f",
+    "on_antithyroid_medication": "Takes antithyroid medication: t or f",
+    "sick": "Was ill when tested: t or f",
+    "pregnant": "Is pregnant: t or f",
+    "thyroid_surgery": "Has had thyroid surgery: t or f",
+    "I131_treatment": "Has had radioactive iodine (I-131) treatment: t or f",
+    "query_hypothyroid": "Is suspected of an underactive thyroid: t or f",
+    "query_hyperthyroid": "Is suspected of an overactive thyroid: t or f",
+    "lithium": "Takes lithium: t or f",
+    "goitre": "Has a goitre: t or f",
+    "tumor": "Has a tumour: t or f",
+    "hypopituitary": "Has an underactive pituitary gland: t or f",
+    "psych": "Is a psychiatric patient: t or f",
+    "TSH_measured": "TSH was measured: t or f; f where TSH is a fill-in",
+    "TSH": "Thyroid-stimulating hormone in blood",
+    "T3_measured": "T3 was measured: t or f; f where T3 is a fill-in",
+    "T3": "Triiodothyronine in blood",
+    "TT4_measured": "TT4 was measured: t or f; f where TT4 is a fill-in",
+    "TT4": "Total thyroxine in blood",
+    "T4U_measured": "T4U was measured: t or f; f where T4U is a fill-in",
+    "T4U": "Thyroxine uptake, a ratio",
+    "FTI_measured": "FTI was measured: t or f; f where FTI is a fill-in",
+    "FTI": "Free thyroxine index, TT4 / T4U",
+    "referral_source": "Where the patient was referred from",
+    "Class": "Diagnosis: sick (euthyroid sick syndrome) or negative",
+}
+
+THYROID = {
+    "Age": "Age at diagnosis in years",
+    "Gender": "Gender of the patient: F or M",
+    "Smoking": "Smokes: Yes or No",
+    "Hx Smoking": "Has smoked in the past: Yes or No",
+    "Hx Radiothreapy": "Has had radiotherapy in the past: Yes or No",
+    "Thyroid Function": "Function of the thyroid",
+    "Physical Examination": "Finding of the physical examination of the neck",
+    "Adenopathy": "Swollen lymph nodes: none (No) or where",
+    "Pathology": "Type of the cancer under the microscope",
+    "Focality": "One focus (Uni-Focal) or several (Multi-Focal)",
+    "Risk": "Risk group by the guideline: Low, Intermediate or High",
+    "T": "Size and extent of the tumour in the TNM system, T1a to T4b",
+    "N": "Lymph nodes with cancer in the TNM system, N0, N1a or N1b",
+    "M": "Distant metastases in the TNM system, M0 or M1",
+    "Stage": "Stage of the cancer, I to IVB",
+    "Response": "Response to the treatment",
+    "Recurred": "Whether the cancer came back: Yes or No",
+}
+
+TRAVEL = {
+    "Age": "Age of the customer in years",
+    "FrequentFlyer": "Is a frequent flyer: Yes or No",
+    "AnnualIncomeClass": "Class of the yearly income",
+    "ServicesOpted": "Number of services that the customer took",
+    "AccountSyncedToSocialMedia": "Account is linked to social media: Yes or No",
+    "BookedHotelOrNot": "Has booked a hotel: Yes or No",
+    "Target": "Whether the customer leaves (churns): 1 yes, 0 no",
+}
+
+_HELOC_CODES = "; -9 no record, -8 no usable value, -7 condition not met"
+HELOC = {
+    name: text + (_HELOC_CODES if name != "RiskPerformance" else "")
+    for name, text in {
+        "RiskPerformance": "Bad: 90 days past due or worse within 24 months; Good: never",
+        "ExternalRiskEstimate": "Combined estimate of risk by other bureaus, higher is safer",
+        "MSinceOldestTradeOpen": "Months since the oldest credit account was opened",
+        "MSinceMostRecentTradeOpen": "Months since the latest credit account was opened",
+        "AverageMInFile": "Average age of the credit accounts in months",
+        "NumSatisfactoryTrades": "Number of accounts in good standing",
+        "NumTrades60Ever2DerogPubRec": "Number of accounts ever 60 days late or worse",
+        "NumTrades90Ever2DerogPubRec": "Number of accounts ever 90 days late or worse",
+        "PercentTradesNeverDelq": "Percentage of accounts that were never late",
+        "MSinceMostRecentDelq": "Months since the latest late payment",
+        "MaxDelq2PublicRecLast12M": "Code of the worst lateness in the last 12 months",
+        "MaxDelqEver": "Code of the worst lateness ever",
+        "NumTotalTrades": "Number of credit accounts",
+        "NumTradesOpeninLast12M": "Number of accounts opened in the last 12 months",
+        "PercentInstallTrades": "Percentage of accounts that are instalment loans",
+        "MSinceMostRecentInqexcl7days": "Months since the latest inquiry, last 7 days left out",
+        "NumInqLast6M": "Number of inquiries in the last 6 months",
+        "NumInqLast6Mexcl7days": "Number of inquiries in 6 months, last 7 days left out",
+        "NetFractionRevolvingBurden": "Revolving balance as a percentage of the credit limit",
+        "NetFractionInstallBurden": "Instalment balance as a percentage of the loan amount",
+        "NumRevolvingTradesWBalance": "Number of revolving accounts with a balance",
+        "NumInstallTradesWBalance": "Number of instalment loans with a balance",
+        "NumBank2NatlTradesWHighUtilization": "Number of bank accounts close to their limit",
+        "PercentTradesWBalance": "Percentage of accounts with a balance",
+    }.items()
+}
+
+SEGMENTATION = {
+    "region_centroid_col": "Column of the centre pixel of the 3 x 3 region",
+    "region_centroid_row": "Row of the centre pixel of the region",
+    "region_pixel_count": "Number of pixels of the region, always 9",
+    "short_line_density_5": "Share of lines of length 5 with low contrast in the region",
+    "short_line_density_2": "Share of lines of length 5 with high contrast in the region",
+    "vedge_mean": "Mean contrast of horizontal neighbours: vertical edges",
+    "vedge_sd": "Spread of the contrast of horizontal neighbours",
+    "hedge_mean": "Mean contrast of vertical neighbours: horizontal edges",
+    "hedge_sd": "Spread of the contrast of vertical neighbours",
+    "intensity_mean": "Mean of (R + G + B) / 3 over the region",
+    "rawred_mean": "Mean of red, R",
+    "rawblue_mean": "Mean of blue, B",
+    "rawgreen_mean": "Mean of green, G",
+    "exred_mean": "Excess red, 2 R - (G + B)",
+    "exblue_mean": "Excess blue, 2 B - (G + R)",
+    "exgreen_mean": "Excess green, 2 G - (R + B)",
+    "value_mean": "Value of the colour, a non-linear function of R, G and B",
+    "saturation_mean": "Saturation of the colour",
+    "hue_mean": "Hue of the colour",
+    "class": "What the region of the outdoor picture shows",
+}
+
+CREDIT_G = {
+    "checking_status": "Balance of the checking account in DM",
+    "duration": "Duration of the credit in months",
+    "credit_history": "Credits of the past and how they were paid",
+    "purpose": "Purpose of the credit",
+    "credit_amount": "Amount of the credit in DM",
+    "savings_status": "Savings in DM",
+    "employment": "Years in the present employment",
+    "installment_commitment": "Instalment in percent of disposable income, coded 1 to 4",
+    "personal_status": "Sex and marital status",
+    "other_parties": "Other debtors or guarantors",
+    "residence_since": "Time in the present residence, coded 1 to 4",
+    "property_magnitude": "Most valuable property",
+    "age": "Age in years",
+    "other_payment_plans": "Other instalment plans",
+    "housing": "Housing: own, rent or for free",
+    "existing_credits": "Number of credits at this bank",
+    "job": "Kind of job",
+    "num_dependents": "Number of people to provide for",
+    "own_telephone": "Has a telephone in the own name: yes or none",
+    "foreign_worker": "Is a foreign worker: yes or no",
+    "class": "Credit risk: good or bad",
+}

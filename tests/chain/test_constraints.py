@@ -1,0 +1,5 @@
+from rddg_ray.constraints import Rules
+
+
+def test_rules_are_empty_until_a_model_wrote_some() -> None:
+    assert Rules() == Rules(text="", checkable=())

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import csv
+import json
+import re
+from typing import Literal
+
+import pandas as pd
+import pytest
+
+from rddg_ray.codes import Codes
+from rddg_ray.exchange import Prompt
+from rddg_ray.prompts import PromptWriter
+from rddg_ray.table import Table, from_frame
+
+ROWS = {"low": [0, 3], "-high": [2], "1. mid": [1]}
+EVIL = "use {{ rows }} {% raw %} {# no #} ```\n## Rows\n{brace} %s \\n"
+
+
+@pytest.fixture(params=["codes", "plain"])
+def codes(request: pytest.FixtureRequest, hostile: Table) -> Codes:
+    return Codes.draw(hostile.prompt_columns, 0) if request.param == "codes" else Codes()
+
+
+def sections(prompt: Prompt) -> list[str]:
+    return re.findall(r"^## (.*)$", prompt.user, re.MULTILINE)
+
+
+def block(prompt: Prompt) -> list[list[str]]:
+    """Return the CSV records of the last block of rows, read by Python alone."""
+    text = prompt.user.rpartition("## Rows\n")[2].partition("\n\n## Task")[0]
+    return list(csv.reader(text.splitlines(keepends=True)))
+
+
+def test_each_phase_has_its_sections_in_order(hostile: Table) -> None:
+    writer = PromptWriter(hostile, Codes())
+    assert sections(writer.relations(ROWS)) == ["Table", "Rows", "Task"]
+    assert sections(writer.constraints("r")) == ["Table", "Relations", "Task"]
+    assert sections(writer.generation(ROWS, {"low": 1}, rules="r", feedback="f")) == [
+        "Table",
+        "Rules",
+        "Format",
+        "Quality report on the rows you wrote last",
+        "Rows",
+        "Task",
+    ]
+    assert sections(writer.generation(ROWS, {"low": 1})) == ["Table", "Format", "Rows", "Task"]
+    assert sections(writer.constraints("")) == ["Table", "Task"]
+
+
+def test_a_block_holds_the_real_cells_under_their_letters(hostile: Table, codes: Codes) -> None:
+    records = block(PromptWriter(hostile, codes).relations(ROWS))
+    names = [column.name for column in hostile.prompt_columns]
+    assert records[0] == names
+    shown = [
+        [codes.encode(name, cell) if name in codes.by_column else cell
+         for name, cell in zip(names, cells, strict=True)]
+        for cells in hostile.cells([0, 3, 2, 1])
+    ]  # fmt: skip
+    letters = {label: letter for letter, label in zip("ABC", hostile.classes, strict=True)}
+    assert records[1:] == [
+        [letters["low"] + "."], *shown[:2],
+        [letters["-high"] + "."], shown[2],
+        [letters["1. mid"] + "."], shown[3],
+    ]  # fmt: skip
+
+
+def test_texts_of_the_model_are_never_rendered(hostile: Table, codes: Codes) -> None:
+    writer = PromptWriter(hostile, codes)
+    assert f"## Relations\n{EVIL}\n" in writer.constraints(EVIL).user
+    user = writer.generation(ROWS, {"low": 1}, rules=EVIL, feedback=EVIL).user
+    assert f"## Rules\n{EVIL}\n" in user
+    assert f"wrote last\n{EVIL}\n" in user
+
+
+def test_every_column_is_described_on_one_line_under_its_json_name(
+    hostile: Table, codes: Codes
+) -> None:
+    user = PromptWriter(hostile, codes).constraints("").user
+    lines = [line for line in user.split("\n") if line.startswith("- ")]
+    found = dict(json.JSONDecoder().raw_decode(line[2:]) for line in lines)
+    assert list(found) == [column.name for column in hostile.prompt_columns]
+    by_name = dict(zip(found, lines, strict=True))
+    assert (
+        ": number, 2 decimals, from 0.25 to 47.25, may be empty." in by_name['price, "net" {EUR}']
+    )
+    assert ": number, 0 decimals, from 150 to 189." in by_name["größe\n(cm)"]
+    assert ": date, format %Y-%m-%d, from 2024-01-" in by_name["bought on"]
+    assert by_name["note"].endswith(", may be empty. free {{ text }} in two lines")
+
+
+def test_codes_hide_every_category(hostile: Table) -> None:
+    codes = Codes.draw(hostile.prompt_columns, 0)
+    user = PromptWriter(hostile, codes).generation(ROWS, {"low": 2}).user
+    assert "each code stands for one value" in user
+    for value in ("ünï", "say", "1. mid", "-high", "| pipe |"):
+        assert value not in user.replace("free {{ text }} in two lines", "")
+
+
+def test_the_task_names_rows_and_classes_and_ends_with_the_header(hostile: Table) -> None:
+    user = (
+        PromptWriter(hostile, Codes()).generation(ROWS, {"low": 15, "-high": 1, "1. mid": 2}).user
+    )
+    letters = {label: letter for letter, label in zip("ABC", hostile.classes, strict=True)}
+    sentence = (
+        f'Write 15 new rows of class {letters["low"]} ("low"), '
+        f'1 new row of class {letters["-high"]} ("-high") and '
+        f'2 new rows of class {letters["1. mid"]} ("1. mid").\n'
+    )
+    header = user.partition(sentence)[2]
+    assert next(csv.reader(header.splitlines(keepends=True))) == [
+        column.name for column in hostile.prompt_columns
+    ]
+
+
+def test_a_round_s_own_parts_come_after_all_that_stays(hostile: Table) -> None:
+    writer = PromptWriter(hostile, Codes())
+    one = writer.generation(ROWS, {"low": 1}, rules="r", feedback="x").user
+    other = writer.generation({"low": [8]}, {"low": 9}, rules="r", feedback="y").user
+    same = one[: next(i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)]
+    assert same.endswith("## Quality report on the rows you wrote last\n")
+
+
+def test_more_than_26_classes_have_letters(hostile: Table) -> None:
+    labels = [f"k{i:02d}" for i in range(28) for _ in range(2)]
+    table = from_frame(pd.DataFrame({"x": [i % 7 for i in range(56)], "y": labels}), "y")
+    user = PromptWriter(table, Codes()).generation({"k27": [54]}, {"k27": 3}).user
+    assert 'Z = "k25", AA = "k26", AB = "k27"' in user
+    assert "\nAB.\nk27,5\n" in user
+    assert 'Write 3 new rows of class AB ("k27").' in user
+
+
+def test_sampling_options_travel_with_every_prompt(hostile: Table) -> None:
+    writer = PromptWriter(hostile, Codes(), temperature=0.5, max_completion_tokens=900)
+    phases: list[tuple[Prompt, Literal["relations", "constraints", "generation"]]] = [
+        (writer.relations(ROWS), "relations"),
+        (writer.constraints("r"), "constraints"),
+        (writer.generation(ROWS, {"low": 1}), "generation"),
+    ]
+    for prompt, phase in phases:
+        assert (prompt.phase, prompt.temperature, prompt.max_completion_tokens) == (phase, 0.5, 900)
+        assert prompt.system.startswith("You write realistic rows for a table.")

@@ -1,0 +1,108 @@
+"""Reading a chat request, and refusing it in OpenAI's shape."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+
+class RequestError(Exception):
+    """A request that is answered with an error.
+
+    Attributes:
+        status: HTTP status of the answer.
+        code: OpenAI's error code, or None.
+        param: The field at fault, or None.
+    """
+
+    def __init__(
+        self, status: int, message: str, code: str | None = None, param: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.param = param
+
+    def body(self) -> dict[str, Any]:
+        """Return the answer's JSON."""
+        kind = "invalid_request_error" if self.status < 500 else "server_error"
+        fields = {"message": str(self), "type": kind, "param": self.param, "code": self.code}
+        return {"error": fields}
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """The fields of a chat request that the embedded endpoint reads.
+
+    Attributes:
+        model: The model asked for.
+        messages: Role and text of each message.
+        max_tokens: Cap on the reply's tokens, or None.
+    """
+
+    model: str
+    messages: tuple[tuple[str, str], ...]
+    max_tokens: int | None = None
+
+
+def n_tokens(text: str) -> int:
+    """Return the estimated tokens of a text: one for each four characters begun."""
+    return -(-len(text) // 4)
+
+
+def read_request(body: bytes) -> ChatRequest:
+    """Read a chat request.
+
+    Raises:
+        RequestError: If it is not one, or asks for what this server does not do.
+    """
+    try:
+        content = json.loads(body)
+    except ValueError as error:
+        raise RequestError(400, f"The body is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise RequestError(400, "The body is not a JSON object.")
+    if content.get("stream"):
+        raise _unsupported("stream", "streaming")
+    if content.get("n") not in (None, 1):
+        raise _unsupported("n", "more than one choice")
+    if not isinstance(content.get("model"), str):
+        raise RequestError(400, "You must provide a model parameter.", param="model")
+    return ChatRequest(content["model"], _messages(content.get("messages")), _cap(content))
+
+
+def _unsupported(param: str, what: str) -> RequestError:
+    message = f"The embedded endpoint does not do {what}."
+    return RequestError(400, message, code="unsupported_value", param=param)
+
+
+def _cap(content: dict[str, Any]) -> int | None:
+    for name in ("max_completion_tokens", "max_tokens"):
+        value = content.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise RequestError(400, f"{name} must be a whole number of at least 1.", param=name)
+        return value
+    return None
+
+
+def _messages(messages: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(messages, list) or not messages:
+        raise RequestError(
+            400, "messages must be a list with at least one entry.", param="messages"
+        )
+    return tuple(_message(message, f"messages[{i}]") for i, message in enumerate(messages))
+
+
+def _message(message: Any, place: str) -> tuple[str, str]:
+    if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+        raise RequestError(400, f"{place} must have a role.", param=place)
+    content = message.get("content")
+    if isinstance(content, list):  # parts, as some clients send them
+        texts = [part.get("text") for part in content if isinstance(part, dict)]
+        content = "".join(text for text in texts if isinstance(text, str))
+    if not isinstance(content, str):
+        raise RequestError(400, f"{place}.content must be text.", param=f"{place}.content")
+    return message["role"], content

@@ -1,0 +1,217 @@
+"""Chat completions over HTTP, from any server that speaks OpenAI's dialect."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from rddg_ray.errors import LLMError, PermanentLLMError, TransientLLMError
+from rddg_ray.exchange import CallId, Completion, Prompt, Usage
+from rddg_ray.llm.client import open_client, shown_address
+from rddg_ray.llm.failures import Refusal, retry_after_s, to_error
+from rddg_ray.llm.keys import NO_KEY, checked_key, scrubbed
+
+if TYPE_CHECKING:
+    import openai
+    from openai.types.chat import ChatCompletion
+
+_TOKEN_FIELDS = ("max_completion_tokens", "max_tokens")
+
+
+class OpenAIEndpoint:
+    """A client of OpenAI, vLLM, Ollama, Groq, Mistral, OpenRouter or any server like them.
+
+    It makes one request a call: waiting, repeating and limiting are wrappers' work. The
+    openai client runs on its aiohttp transport, a third of the CPU of the default one.
+
+    The cap on a reply's tokens goes out as `max_completion_tokens`, OpenAI's present name.
+    Servers that know only the older `max_tokens` answer 400 or 422 and name the field; the
+    request then goes out once more with the older name, which is kept once it works. A server
+    that ignores unknown fields without a word also ignores the cap.
+
+    Args:
+        base_url: Address without `/chat/completions`, such as `https://api.openai.com/v1`.
+        model: The name the server knows the model by.
+        api_key: The key, or None for a server that wants none.
+        timeout_s: Seconds a call may take from sending to the last byte.
+
+    Raises:
+        ConfigError: If the address is not one, or the key cannot be a key.
+    """
+
+    def __init__(
+        self, base_url: str, model: str, api_key: str | None = None, *, timeout_s: float = 120.0
+    ) -> None:
+        self._address = shown_address(base_url)
+        self._model = model
+        self._key = NO_KEY if api_key is None else checked_key(api_key, "api_key")
+        self._timeout_s = timeout_s
+        self._token_field = _TOKEN_FIELDS[0]
+        self._client = open_client(base_url, self._key, timeout_s)
+
+    async def complete(self, prompt: Prompt, call: CallId | None = None) -> Completion:
+        """Return the reply to a prompt.
+
+        A reply without content (None) is the empty text; a refusal counts as `content_filter`.
+
+        Raises:
+            TransientLLMError: For 408, 409, 429, 5xx, broken connections and time-outs.
+            PermanentLLMError: For every other refusal; the message says what to do.
+        """
+        started_s = time.perf_counter()
+        response = await self._sent(prompt)
+        return self._completion(response, time.perf_counter() - started_s)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def _sent(self, prompt: Prompt) -> ChatCompletion:
+        import openai
+
+        try:
+            return await self._request(prompt, self._token_field)
+        except openai.APIStatusError as error:
+            fallback = self._names_token_field(error, prompt)
+            failure = None if fallback else self._failure(error)
+        except (openai.OpenAIError, TimeoutError, ValueError) as error:
+            failure = self._failure(error)
+        # Raised outside the handler: the openai error holds the request with its key, and an
+        # error raised inside would carry it along as its context.
+        if failure is not None:
+            raise failure
+        return await self._sent_with_older_field(prompt)
+
+    async def _sent_with_older_field(self, prompt: Prompt) -> ChatCompletion:
+        import openai
+
+        try:
+            response = await self._request(prompt, _TOKEN_FIELDS[1])
+        except (openai.OpenAIError, TimeoutError, ValueError) as error:
+            failure = self._failure(error)
+        else:
+            self._token_field = _TOKEN_FIELDS[1]
+            return response
+        raise failure
+
+    async def _request(self, prompt: Prompt, token_field: str) -> ChatCompletion:
+        options: dict[str, Any] = {}
+        if prompt.temperature is not None:
+            options["temperature"] = prompt.temperature
+        if prompt.max_completion_tokens is not None:
+            options[token_field] = prompt.max_completion_tokens
+        # The transport bounds each read; only this bounds the whole call.
+        async with asyncio.timeout(self._timeout_s):
+            response: ChatCompletion = await self._client.chat.completions.create(
+                model=self._model, messages=_messages(prompt), **options
+            )
+        return response
+
+    def _names_token_field(self, error: openai.APIStatusError, prompt: Prompt) -> bool:
+        sent = prompt.max_completion_tokens is not None and self._token_field == _TOKEN_FIELDS[0]
+        # Servers name the field in different places of the body; the name is ours, not a phrase.
+        named = _TOKEN_FIELDS[0] in f"{error.param} {error.body}"
+        return sent and named and error.status_code in (400, 422)
+
+    def _failure(self, error: Exception) -> LLMError:
+        import openai
+
+        if isinstance(error, openai.APIStatusError):
+            return self._refused(_refusal(error))
+        root = _root(error)
+        if isinstance(root, TimeoutError):
+            words = f"no complete answer within {self._timeout_s:g} s (endpoint.timeout_s)"
+            return TransientLLMError(f"{words} from {self._address}")
+        if isinstance(error, openai.APIConnectionError):
+            reason = scrubbed(str(root) or type(root).__name__, self._key)
+            return TransientLLMError(f"cannot reach {self._address}: {reason}")
+        reason = scrubbed(str(error), self._key)
+        return TransientLLMError(f"unreadable answer from {self._address}: {reason}")
+
+    def _refused(self, refusal: Refusal) -> LLMError:
+        clean = Refusal(
+            refusal.status,
+            scrubbed(refusal.message, self._key),
+            None if refusal.code is None else scrubbed(refusal.code, self._key),
+            None if refusal.type is None else scrubbed(refusal.type, self._key),
+            refusal.retry_after_s,
+        )
+        return to_error(clean, self._model, self._address)
+
+    def _completion(self, response: Any, latency_s: float) -> Completion:
+        choices = getattr(response, "choices", None)
+        if not choices:
+            raise self._without_choice(response)
+        message = choices[0].message
+        reason = choices[0].finish_reason or "stop"
+        refused = message.content is None and getattr(message, "refusal", None)
+        return Completion(
+            text=_text(message.content),
+            model=response.model or self._model,
+            usage=_usage(response),
+            finish_reason="content_filter" if refused else reason,
+            latency_s=latency_s,
+        )
+
+    def _without_choice(self, response: Any) -> LLMError:
+        # Routers report the failure of the server behind them in the body of a 200.
+        told = getattr(response, "error", None)
+        if isinstance(told, dict):
+            code = told.get("code")
+            status = code if isinstance(code, int) else 502
+            return self._refused(Refusal(status, str(told.get("message")), str(code)))
+        if getattr(response, "object", None) == "chat.completion":
+            return TransientLLMError(f"a completion without a choice from {self._address}", 200)
+        return PermanentLLMError(
+            f"{self._address} answers, but not with a chat completion: check that "
+            "endpoint.base_url ends where /chat/completions begins, usually in /v1",
+            status=200,
+        )
+
+
+def _root(error: BaseException) -> BaseException:
+    # The transport calls a refused connection a time-out; the first cause tells them apart.
+    while error.__cause__ is not None and not isinstance(error, TimeoutError):
+        error = error.__cause__
+    return error
+
+
+def _messages(prompt: Prompt) -> Any:
+    system = [{"role": "system", "content": prompt.system}] if prompt.system else []
+    return [*system, {"role": "user", "content": prompt.user}]
+
+
+def _refusal(error: openai.APIStatusError) -> Refusal:
+    body = error.body if isinstance(error.body, dict) else {}
+    message = body.get("message") or error.message
+    return Refusal(
+        status=error.status_code,
+        message=str(message),
+        code=error.code,
+        type=error.type if isinstance(error.type, str) else None,
+        retry_after_s=retry_after_s(error.response.headers),
+    )
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, list):  # parts, as servers of reasoning models send them
+        parts = [part for part in content if isinstance(part, dict)]
+        return "".join(str(part.get("text") or "") for part in parts)
+    return "" if content is None else str(content)
+
+
+def _usage(response: Any) -> Usage:
+    usage = getattr(response, "usage", None)
+    details = getattr(usage, "prompt_tokens_details", None)
+    return Usage(
+        n_calls=1,
+        prompt_tokens=_count(usage, "prompt_tokens"),
+        completion_tokens=_count(usage, "completion_tokens"),
+        cached_tokens=_count(details, "cached_tokens"),
+    )
+
+
+def _count(source: Any, name: str) -> int:
+    value = getattr(source, name, None)
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,133 @@
+"""What every endpoint does, whatever it is made of."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from rddg_ray.config import EmbeddedSettings
+from rddg_ray.errors import PermanentLLMError
+from rddg_ray.exchange import CallId, Completion, Endpoint, Prompt
+from rddg_ray.llm import (
+    ConcurrencyLimitedEndpoint,
+    OpenAIEndpoint,
+    RecordingEndpoint,
+    ReplayEndpoint,
+    RetryingEndpoint,
+)
+from rddg_ray.llm.embedded import EmbeddedServer
+
+PROMPT = Prompt("Be brief.", "x,y\nA.\na,1\na,2\n\nAnalyse the relations.", "relations")
+Opened = Callable[[Path], contextlib.AbstractAsyncContextManager[Endpoint]]
+
+
+@contextlib.asynccontextmanager
+async def client(path: Path) -> AsyncIterator[Endpoint]:
+    server = EmbeddedServer(EmbeddedSettings())
+    await server.start()
+    try:
+        yield OpenAIEndpoint(server.base_url, "embedded-sampler")
+    finally:
+        await server.stop()
+
+
+@contextlib.asynccontextmanager
+async def unauthorised(path: Path) -> AsyncIterator[Endpoint]:
+    server = EmbeddedServer(EmbeddedSettings(), api_key="abc")
+    await server.start()
+    try:
+        yield OpenAIEndpoint(server.base_url, "embedded-sampler")
+    finally:
+        await server.stop()
+
+
+@contextlib.asynccontextmanager
+async def replay(path: Path) -> AsyncIterator[Endpoint]:
+    file = path / "calls.jsonl"
+    file.write_text(json.dumps({"prompt": PROMPT.user, "reply": "two rows", "phase": "relations"}))
+    yield ReplayEndpoint.from_file(file)
+
+
+def wrapped(wrap: Callable[[Endpoint, Path], Endpoint], opened: Opened) -> Opened:
+    @contextlib.asynccontextmanager
+    async def open_wrapped(path: Path) -> AsyncIterator[Endpoint]:
+        async with opened(path) as inner:
+            yield wrap(inner, path)
+
+    return open_wrapped
+
+
+WRAPPERS: dict[str, Callable[[Endpoint, Path], Endpoint]] = {
+    "retrying": lambda inner, path: RetryingEndpoint(inner, 2),
+    "limited": lambda inner, path: ConcurrencyLimitedEndpoint(inner, 1),
+    "recording": lambda inner, path: RecordingEndpoint(inner, path / "recorded.jsonl"),
+    "stacked": lambda inner, path: RecordingEndpoint(
+        RetryingEndpoint(ConcurrencyLimitedEndpoint(inner, 2), 2), path / "recorded.jsonl"
+    ),
+}
+ENDPOINTS = {"client": client, "replay": replay} | {
+    name: wrapped(wrap, client) for name, wrap in WRAPPERS.items()
+}
+REFUSING = {"client": unauthorised} | {
+    name: wrapped(wrap, unauthorised) for name, wrap in WRAPPERS.items()
+}
+
+
+def with_endpoint(opened: Opened, path: Path, use):
+    async def main():
+        async with opened(path) as endpoint:
+            try:
+                return await use(endpoint)
+            finally:
+                await endpoint.aclose()
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_a_call_returns_a_whole_completion(name, tmp_path):
+    async def use(endpoint):
+        return await endpoint.complete(PROMPT, CallId("table", "rddg/g0", 0, 0))
+
+    completion = with_endpoint(ENDPOINTS[name], tmp_path, use)
+    assert isinstance(completion, Completion)
+    assert completion.text
+    assert completion.model
+    assert completion.usage.n_calls == 1
+    assert completion.finish_reason == "stop"
+    assert completion.latency_s >= 0
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_the_name_of_a_call_is_optional_and_calls_may_overlap(name, tmp_path):
+    async def use(endpoint):
+        return await asyncio.gather(*(endpoint.complete(PROMPT) for _ in range(5)))
+
+    completions = with_endpoint(ENDPOINTS[name], tmp_path, use)
+    assert len({completion.text for completion in completions}) == 1
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_closing_twice_is_harmless(name, tmp_path):
+    async def use(endpoint):
+        await endpoint.complete(PROMPT)
+        await endpoint.aclose()
+        await endpoint.aclose()
+        return True
+
+    assert with_endpoint(ENDPOINTS[name], tmp_path, use)
+
+
+@pytest.mark.parametrize("name", REFUSING)
+def test_a_refusal_is_a_permanent_error_with_status_and_code(name, tmp_path):
+    async def use(endpoint):
+        await endpoint.complete(PROMPT)
+
+    with pytest.raises(PermanentLLMError) as caught:
+        with_endpoint(REFUSING[name], tmp_path, use)
+    assert (caught.value.status, caught.value.code) == (401, "invalid_api_key")

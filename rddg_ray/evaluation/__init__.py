@@ -1,0 +1,1 @@
+"""Do the synthetic rows help (utility), do they look real (fidelity), are they copies."""

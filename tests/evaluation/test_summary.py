@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rddg_ray.errors import DataError
+from rddg_ray.evaluation.summary import summarise, to_markdown
+from rddg_ray.evaluation.utility import METRICS, score
+
+
+def fit(method: str, state: int, truth: np.ndarray, predicted: np.ndarray, **more: Any) -> dict:
+    return {
+        "dataset": "t", "method": method, "generator_state": 0, "classifier": "xgboost",
+        "classifier_state": state, "n_synthetic": 0 if method == "original" else 10,
+        "n_classes": 2, "positive": 1, "error": None,
+        **score(truth, predicted, np.eye(2)[predicted], 1),
+        "truth": truth.astype(np.uint8).tobytes(),
+        "predicted": predicted.astype(np.uint8).tobytes(), **more,
+    }  # fmt: skip
+
+
+def rows_with(hits: int, n_rare: int, n_common: int) -> tuple[np.ndarray, np.ndarray]:
+    truth = np.repeat([1, 0], [n_rare, n_common])
+    predicted = np.concatenate([np.repeat([1, 0], [hits, n_rare - hits]), np.zeros(n_common)])
+    return truth, predicted.astype(np.int64)
+
+
+def pick(summary: pd.DataFrame, method: str, metric: str) -> pd.Series:
+    return summary[(summary["method"] == method) & (summary["metric"] == metric)].iloc[0]
+
+
+def test_means_spreads_and_differences_are_those_counted_by_hand() -> None:
+    rows = [fit("original", s, *rows_with(hits, 10, 20)) for s, hits in enumerate((5, 7))]
+    rows += [fit("rddg", s, *rows_with(hits, 10, 20)) for s, hits in enumerate((8, 8))]
+    found = summarise(pd.DataFrame(rows), n_draws=50)
+    base, mine = (pick(found, m, "sensitivity") for m in ("original", "rddg"))
+    assert base["mean"] == pytest.approx(0.6)
+    assert base["std"] == pytest.approx(np.sqrt(2) / 10)
+    assert np.isnan(base["difference"])
+    assert mine["difference"] == pytest.approx(((0.8 - 0.5) + (0.8 - 0.7)) / 2)
+    assert set(found["metric"]) == set(METRICS)
+
+
+def test_the_interval_has_the_width_that_the_binomial_law_gives() -> None:
+    # Sensitivity gains on 20 of 100 rare rows: a share of 0.2 with standard error
+    # sqrt(.2 * .8 / 100) = 0.04; a 95% interval is 2 * 1.96 * 0.04 wide, and 2,000 draws leave
+    # about 4% of that to chance: 15% is more than three standard errors of it.
+    rows = [fit("original", 0, *rows_with(60, 100, 100)), fit("rddg", 0, *rows_with(80, 100, 100))]
+    mine = pick(summarise(pd.DataFrame(rows)), "rddg", "sensitivity")
+    assert mine["low"] < mine["difference"] < mine["high"]
+    assert mine["high"] - mine["low"] == pytest.approx(2 * 1.96 * 0.04, rel=0.15)
+
+
+def test_equal_predictions_leave_no_doubt_about_the_difference() -> None:
+    rows = [fit(m, 0, *rows_with(6, 10, 30)) for m in ("original", "rddg")]
+    mine = pick(summarise(pd.DataFrame(rows)), "rddg", "f1")
+    assert (mine["difference"], mine["low"], mine["high"]) == (0.0, 0.0, 0.0)
+
+
+def test_another_reference_is_compared_with_when_asked() -> None:
+    rows = [fit(m, 0, *rows_with(hits, 10, 20))
+            for m, hits in (("original", 5), ("smotenc", 9), ("rddg", 8))]  # fmt: skip
+    found = summarise(pd.DataFrame(rows), reference="smotenc", n_draws=20)
+    assert pick(found, "rddg", "sensitivity")["difference"] == pytest.approx(-0.1)
+    assert np.isnan(pick(found, "smotenc", "sensitivity")["difference"])
+
+
+def test_the_same_random_state_gives_the_same_interval() -> None:
+    rows = [fit("original", 0, *rows_with(5, 10, 20)), fit("rddg", 0, *rows_with(8, 10, 20))]
+    first, again = (summarise(pd.DataFrame(rows), random_state=4) for _ in range(2))
+    pd.testing.assert_frame_equal(first, again)
+
+
+def test_a_failed_method_is_counted_and_shown_as_failed() -> None:
+    blank = dict.fromkeys(METRICS, np.nan) | {"error": "no", "truth": b"", "predicted": b""}
+    truth, predicted = rows_with(5, 10, 20)
+    rows = [fit("original", 0, truth, predicted), fit("smotenc", 0, truth, predicted) | blank]
+    found = summarise(pd.DataFrame(rows), n_draws=20)
+    assert pick(found, "smotenc", "f1")["n_errors"] == 1
+    assert "failed" in to_markdown(found)
+
+
+def test_the_markdown_table_has_a_row_a_method_and_escapes_bars() -> None:
+    rows = [fit("original", 0, *rows_with(5, 10, 20)), fit("a|b", 0, *rows_with(8, 10, 20))]
+    lines = to_markdown(summarise(pd.DataFrame(rows), n_draws=20)).splitlines()
+    assert len(lines) == 4
+    assert lines[3].startswith("| t | a\\|b | 10 | 88.89")
+    assert "+22.22 [" in lines[3]
+
+
+def test_fits_with_other_test_rows_cannot_be_compared() -> None:
+    rows = [fit("original", 0, *rows_with(5, 10, 20)), fit("rddg", 0, *rows_with(5, 11, 20))]
+    with pytest.raises(DataError, match="different test rows"):
+        summarise(pd.DataFrame(rows))
+    with pytest.raises(DataError, match="no fits"):
+        summarise(pd.DataFrame(rows)[:0])

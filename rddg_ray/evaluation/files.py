@@ -78,7 +78,8 @@ def evaluate_files(
         protocol: How encoders are fitted; see `encoding.encode`.
         classifiers: Names of `config.CLASSIFIERS`.
         classifier_states: Random states of each classifier.
-        max_synthetic_rows: Rows taken from the head of each synthetic file; None for all.
+        max_synthetic_rows: Rows taken from the head of each synthetic file; None for all, or
+            1,000 by the paper's protocol.
         methods: Baselines to run beside the files, of `config.BASELINE_METHODS`.
         generator_states: Random states of the baselines that resample.
         rare_class: The class to call rare; the smallest by default.

@@ -21,6 +21,9 @@ from rddg_ray.table import Table
 
 FitRow = dict[str, Any]
 
+PAPER_SYNTHETIC_ROWS = 1000
+"""Rows that the authors add to the training rows: the first of each file."""
+
 
 @dataclass(frozen=True)
 class DatasetRows:
@@ -45,7 +48,7 @@ class GridData:
         datasets: Rows by name of the table.
         protocol: How encoders are fitted; see `encoding.encode`.
         max_synthetic_rows: Most rows taken of a generative method's file, the first ones; None
-            for all. Baselines always resample to balance.
+            for all, or 1,000 by the paper's protocol. Baselines always resample to balance.
     """
 
     datasets: Mapping[str, DatasetRows]
@@ -67,8 +70,10 @@ class GridData:
                 f"{dataset}: there are no synthetic rows of method {method!r}, generator state "
                 f"{generator_state}; generate them first or leave the method out"
             )
-        n_rows = len(rows) if self.max_synthetic_rows is None else self.max_synthetic_rows
-        return rows.take(range(min(len(rows), n_rows)))
+        limit = self.max_synthetic_rows
+        if limit is None:
+            limit = PAPER_SYNTHETIC_ROWS if self.protocol == "paper" else len(rows)
+        return rows.take(range(min(len(rows), limit)))
 
     def encoded(self, dataset: str, method: str, generator_state: int) -> Encoded:
         """Return the training and test arrays of a method, made on the first call.

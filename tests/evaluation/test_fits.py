@@ -10,6 +10,7 @@ import pytest
 from rddg_ray.config import CLASSIFIERS
 from rddg_ray.errors import ConfigError, DataError
 from rddg_ray.evaluation.cells import Cell
+from rddg_ray.evaluation.encoding import Protocol
 from rddg_ray.evaluation.fits import DatasetRows, GridData, cells, fit_cell, fit_group, to_frame
 from rddg_ray.evaluation.utility import METRICS
 from rddg_ray.table import Table, conform, from_frame
@@ -31,6 +32,19 @@ def test_every_classifier_learns_a_separable_table(data: GridData, classifier: s
     assert row["balanced_accuracy"] > 0.9
     assert (row["n_train"], row["n_synthetic"], row["n_test"]) == (200, 50, 80)
     assert all(0.0 <= row[metric] <= 1.0 for metric in METRICS)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "limit", "n_rows"), [("clean", None, 1200), ("paper", None, 1000), ("paper", 7, 7)]
+)
+def test_the_papers_protocol_alone_stops_at_a_thousand_rows(
+    train: Table, test_rows: Table, protocol: Protocol, limit: int | None, n_rows: int
+) -> None:
+    added = train.take(np.arange(1200) % len(train))
+    rows = DatasetRows(train, test_rows, {("rddg", 0): added})
+    taken = GridData({"toy": rows}, protocol, limit).synthetic("toy", "rddg", 0)
+    assert taken is not None
+    assert taken.row_keys() == added.row_keys()[:n_rows]
 
 
 def test_the_same_cell_gives_the_same_figures(data: GridData) -> None:

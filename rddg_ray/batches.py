@@ -116,6 +116,7 @@ def targets(
     class_counts: Mapping[str, int],
     sampling_strategy: str | float | Mapping[str, int] = "auto",
     rows_per_class: int | Mapping[str, int] | None = None,
+    rare_class: str | None = None,
 ) -> dict[str, int]:
     """Return how many rows to add to each class.
 
@@ -126,6 +127,8 @@ def targets(
             `not majority`; a number is the wanted ratio rarest/largest of two classes; a
             mapping gives wanted sizes after adding.
         rows_per_class: Rows to add instead: one number for every class, or by class.
+        rare_class: The class that `minority`, `not minority` and a ratio mean; the smallest by
+            default, the first of several.
 
     Returns:
         Rows to add for every class of `class_counts`, in its order; 0 for none.
@@ -134,13 +137,15 @@ def targets(
         ConfigError: If a class is unknown, a wanted size is below the present one, a ratio is
             given for more than two classes, or a value has no meaning.
     """
+    if rare_class is not None:
+        _check_classes(class_counts, {rare_class: 0}, "rare_class")
     if rows_per_class is not None:
         return _counted(class_counts, rows_per_class)
     if isinstance(sampling_strategy, Mapping):
         return _sized(class_counts, sampling_strategy)
     if isinstance(sampling_strategy, str):
-        return _named(class_counts, sampling_strategy)
-    return _ratio(class_counts, sampling_strategy)
+        return _named(class_counts, sampling_strategy, rare_class)
+    return _ratio(class_counts, sampling_strategy, rare_class)
 
 
 def _counted(counts: Mapping[str, int], wanted: int | Mapping[str, int]) -> dict[str, int]:
@@ -165,9 +170,9 @@ def _sized(counts: Mapping[str, int], wanted: Mapping[str, int]) -> dict[str, in
     return {label: int(wanted.get(label, count)) - count for label, count in counts.items()}
 
 
-def _named(counts: Mapping[str, int], strategy: str) -> dict[str, int]:
-    largest = max(counts, key=lambda label: counts[label])
-    rarest = min(counts, key=lambda label: counts[label])
+def _named(counts: Mapping[str, int], strategy: str, rare: str | None) -> dict[str, int]:
+    largest = _largest(counts, rare)
+    rarest = rare if rare is not None else min(counts, key=lambda label: counts[label])
     chosen: dict[str, Sequence[str]] = {
         "minority": [rarest],
         "not minority": [label for label in counts if label != rarest],
@@ -183,7 +188,12 @@ def _named(counts: Mapping[str, int], strategy: str) -> dict[str, int]:
     }
 
 
-def _ratio(counts: Mapping[str, int], ratio: float) -> dict[str, int]:
+def _largest(counts: Mapping[str, int], rare: str | None) -> str:
+    # Of equally large classes the rare one is never the largest.
+    return max(counts, key=lambda label: (counts[label], label != rare))
+
+
+def _ratio(counts: Mapping[str, int], ratio: float, rare: str | None) -> dict[str, int]:
     if isinstance(ratio, bool) or not 0 < ratio <= 1:
         raise ConfigError(
             f"sampling_strategy: a ratio lies above 0 and at most at 1, not {ratio!r}"
@@ -193,8 +203,10 @@ def _ratio(counts: Mapping[str, int], ratio: float) -> dict[str, int]:
             f"sampling_strategy: {ratio!r} is a ratio, which has a meaning for two classes only; "
             f"there are {len(counts)}: {list(counts)}; give a wanted size by class"
         )
-    largest = max(counts, key=lambda label: counts[label])
+    largest = _largest(counts, rare)
     rarest = next(label for label in counts if label != largest)
+    if rare is not None:
+        largest, rarest = next(label for label in counts if label != rare), rare
     rows = int(counts[largest] * ratio) - counts[rarest]
     if rows < 0:
         raise ConfigError(

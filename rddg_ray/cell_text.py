@@ -19,19 +19,27 @@ CellReason = Literal[
 # Chat writes cells in bold, in backticks or in quotes of its own.
 _ORNAMENTS = "`*\"'\u201c\u201d\u2018\u2019 \t"
 _CURRENCY = "$€£¥₹"
-# One number with a sign of currency or a unit. Not read: ranges, bounds, fractions, and "12k",
-# whose unit is a factor.
+# One number with a sign of currency or one unit word ("mg/dL", "°C", "m2"). Not read: ranges,
+# bounds, fractions, products, and units that are factors.
 _NUMBER = re.compile(
-    rf"[~≈+\s]*(?P<sign>-?)\s*[{_CURRENCY}]?\s*"
-    r"(?P<digits>\d{1,3}(?:[,'\u00a0\u202f]\d{3})+(?:\.\d+)?|\d+\.?\d*|\.\d+)"
-    rf"\s*(?:[%‰°{_CURRENCY}]|(?!(?i:[mb]n|thousand|million|billion|lakh|crore)\b)"
-    r"[%°]?[^\W\d_][\w /%°²³^.·*()-]{0,24})?"
+    rf"[~≈]?\s*(?P<sign>[+-]?)\s*[{_CURRENCY}]?\s*"
+    r"(?P<digits>[0-9]{1,3}(?:[,'\u00a0\u202f][0-9]{3})+(?:\.[0-9]+)?|[0-9]+\.?[0-9]*|\.[0-9]+)"
+    rf"\s*(?:[%‰°{_CURRENCY}]|(?P<unit>/?[°%]?[^\W\d_]+(?:(?<=m)\^?[23]|[²³%])?"
+    r"(?:[/·][^\W\d_]+(?:(?<=m)\^?[23]|[²³])?)*\.?))?"
 )
+# "3 to" is the beginning of a range, "5 e" of a power, "2 x" of a product.
+_NO_UNITS = {
+    "to", "or", "of", "and", "by", "x", "e", "plus", "minus", "times", "half", "quarter", "pair",
+    "pairs", "couple", "couples", "few", "ten", "tens", "dozen", "dozens", "score", "scores",
+    "hundred", "hundreds", "thousand", "thousands", "million", "millions", "billion", "billions",
+    "trillion", "trillions", "lakh", "lakhs", "lac", "lacs", "crore", "crores", "myriad",
+    "myriads", "k", "bn", "mn", "tn", "trn", "mio", "mrd", "tsd", "thsd", "mil", "mill", "mille",
+}  # fmt: skip
+_FACTOR = re.compile(r"[KMBGT]|(?:[kKMBT]|[mb]n)[A-Z]{3}")
 # Numbers beyond the range of real rows are a model's to write, but a 64-bit integer must hold
 # them exactly and a classifier's 32-bit float at all.
 _LARGEST_INTEGER = 2.0**53
 _LARGEST_FLOAT = 1e38
-_FACTOR = re.compile(r"\d\s*[kKMB]$")
 
 
 def csv_line(cells: Sequence[str]) -> str:
@@ -56,12 +64,22 @@ def csv_cells(record: str) -> list[str]:
 
 
 def plain_number(text: str) -> str | None:
-    """Return the digits of a number written with separators, a currency or a unit, or None."""
+    """Return the digits of one number that has separators, a currency or one unit, or None.
+
+    A unit that is a factor ("5k", "2 hundred") is none, nor is a word between numbers ("3 to").
+    """
     text = text.replace("\u2212", "-").strip()
     found = _NUMBER.fullmatch(text)
-    if found is None or _FACTOR.search(text):
+    if found is None or not _is_unit(found["unit"] or ""):
         return None
-    return found["sign"] + re.sub(r"[,'\u00a0\u202f]", "", found["digits"])
+    return found["sign"].replace("+", "") + re.sub(r"[,'\u00a0\u202f]", "", found["digits"])
+
+
+def _is_unit(text: str) -> bool:
+    words = [word for word in re.split(r"[/·]", text.rstrip(".")) if word]
+    # Regular expressions take "½" for a letter.
+    is_spelt = all(word.strip("°%²³^23").isalpha() for word in words)
+    return is_spelt and not any(w.casefold() in _NO_UNITS or _FACTOR.fullmatch(w) for w in words)
 
 
 class CellError(Exception):

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +15,8 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
 
@@ -36,6 +38,21 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+def _said_as(words: str) -> WrapValidator:
+    """Return a validator of a union that says what is wanted in one sentence of its own."""
+
+    def check(value: object, handler: ValidatorFunctionWrapHandler) -> object:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            # In a mapping each wrong key is named by itself.
+            if isinstance(value, Mapping):
+                raise
+            raise ValueError(words) from error
+
+    return WrapValidator(check)
+
+
 Real = Annotated[float, BeforeValidator(_no_boolean)]
 Count = Annotated[int, Field(ge=0), BeforeValidator(_no_boolean)]
 Share = Annotated[Real, Field(ge=0.0, le=1.0)]
@@ -49,6 +66,16 @@ BASELINE_METHODS = ("original", "random_oversampling", "smotenc")
 METHODS = (*BASELINE_METHODS, *GENERATIVE_METHODS)
 CLASSIFIERS = ("xgboost", "catboost", "lightgbm", "gradient_boosting")
 MISSING_TOKENS = ("", "?", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "<NA>")
+
+
+# A model server that came back at another address, or with another key, is the same model.
+_CONNECTION_KEYS = (
+    "base_url", "timeout_s", "max_attempts", "max_concurrency", "api_key_env", "api_key_file",
+)  # fmt: skip
+
+
+# How far a chain may go changes no row on the way: one that fell short goes on under new limits.
+_LIMIT_KEYS = ("max_rounds", "max_empty_rounds", "max_calls")
 
 
 class _Settings(BaseModel):
@@ -103,7 +130,8 @@ class GenerationSettings(_Settings):
         reference_rows_per_class: Real rows of each class that a batch shows.
         relation_rows_per_class: Coreset rows of each class shown for relations and rules.
         request_rows_per_class: Most rows of one class asked for in one prompt.
-        max_rounds: Generation rounds after which the chain ends with a shortfall.
+        max_rounds: Generation rounds after which the chain ends with a shortfall; None for three
+            times those that would do if every row were accepted, and 20 more.
         max_empty_rounds: Rounds in a row without an accepted row after which it does too.
         batches_per_round: Prompts that share one feedback.
         codes: Whether category values cross to the endpoint as random words.
@@ -113,12 +141,21 @@ class GenerationSettings(_Settings):
         max_calls: Calls a chain may make; None for no cap beyond the rounds.
     """
 
-    sampling_strategy: Strategy | Annotated[Real, Field(gt=0, le=1)] | dict[str, Count] = "auto"
-    rows_per_class: Count | dict[str, Count] | None = None
+    sampling_strategy: Annotated[
+        Strategy | Annotated[Real, Field(gt=0, le=1)] | dict[str, Count],
+        _said_as(
+            f"expected one of {', '.join(map(repr, get_args(Strategy)))}, a ratio in (0, 1] of "
+            "two classes, or the wanted number of rows by class"
+        ),
+    ] = "auto"
+    rows_per_class: Annotated[
+        Count | dict[str, Count] | None,
+        _said_as("expected a number of rows to add to every class, from 0, or one by class"),
+    ] = None
     reference_rows_per_class: Positive = 15
     relation_rows_per_class: Positive = 15
     request_rows_per_class: Positive = 15
-    max_rounds: Positive = 200
+    max_rounds: Positive | None = None
     max_empty_rounds: Positive = 5
     batches_per_round: Positive = 1
     codes: bool = True
@@ -164,7 +201,7 @@ class EndpointSettings(_Settings):
 
     kind: Literal["embedded", "openai", "replay"] = "embedded"
     base_url: str | None = None
-    model: str = "embedded-sampler"
+    model: str | None = None
     api_key_env: str | None = None
     api_key_file: Path | None = None
     timeout_s: Annotated[Real, Field(gt=0)] = 120.0
@@ -177,7 +214,7 @@ class EndpointSettings(_Settings):
     def _consistent(self) -> EndpointSettings:
         if self.kind == "openai" and self.base_url is None:
             raise ValueError("base_url is needed for kind 'openai', e.g. https://api.openai.com/v1")
-        if self.kind == "openai" and self.model == "embedded-sampler":
+        if self.kind == "openai" and not self.model:
             raise ValueError("model is needed for kind 'openai': the name the endpoint knows it by")
         if self.kind == "replay" and self.replay_path is None:
             raise ValueError("replay_path is needed for kind 'replay': a recordings file")
@@ -192,24 +229,19 @@ class EvaluationSettings(_Settings):
     Attributes:
         protocol: `clean` fits encoders without the test rows; `paper` as the authors did.
         classifier_states: Random states of each classifier.
-        max_synthetic_rows: Synthetic rows added to the training rows at most; None for all.
-            The paper adds the first 1,000.
+        max_synthetic_rows: Synthetic rows added to the training rows at most, the first ones;
+            None for all, or 1,000 by the paper's protocol, as the authors did.
     """
 
     protocol: Literal["clean", "paper"] = "clean"
-    classifiers: tuple[Literal["xgboost", "catboost", "lightgbm", "gradient_boosting"], ...] = (
-        "xgboost",
-        "catboost",
-        "lightgbm",
-        "gradient_boosting",
-    )
-    classifier_states: Annotated[tuple[RandomState, ...], AfterValidator(_distinct)] = (
-        0,
-        1,
-        2,
-        3,
-        4,
-    )
+    classifiers: Annotated[
+        tuple[Literal["xgboost", "catboost", "lightgbm", "gradient_boosting"], ...],
+        Field(min_length=1),
+        AfterValidator(_distinct),
+    ] = ("xgboost", "catboost", "lightgbm", "gradient_boosting")
+    classifier_states: Annotated[
+        tuple[RandomState, ...], Field(min_length=1), AfterValidator(_distinct)
+    ] = (0, 1, 2, 3, 4)
     max_synthetic_rows: Positive | None = None
 
 
@@ -218,6 +250,8 @@ class TableSettings(_Settings):
 
     Attributes:
         name: Name in results; defaults to the data set's or the file's.
+        path: A CSV or Parquet file; with `dataset`, where that set's file (or folder) lies.
+        url: With `dataset`, where that set's file is fetched from; checked by hash and cached.
         test_path: Held-out rows; without it `test_share` of the rows is split off.
         metadata: SDV Metadata V2 JSON that overrides what is inferred.
         rare_class: Which class is the rare one; defaults to the smallest.
@@ -230,6 +264,7 @@ class TableSettings(_Settings):
     name: str | None = None
     dataset: str | None = None
     path: str | None = None
+    url: str | None = None
     test_path: str | None = None
     target: str | None = None
     metadata: Path | None = None
@@ -247,6 +282,8 @@ class TableSettings(_Settings):
             raise ValueError("give dataset (a catalog name) or path (a CSV or Parquet file)")
         if self.dataset is None and self.target is None:
             raise ValueError("target is needed for a table given by path")
+        if self.dataset is None and self.url is not None:
+            raise ValueError("url is for a catalog set; download the file and give its path")
         return self
 
     @property
@@ -308,18 +345,21 @@ class RunSettings(_Settings):
         """Return the settings that can change a row already generated, as plain values.
 
         Which tables, methods and generator states a run has is not among them, so that a run
-        can be extended; nor is where results go, how fast calls fly, where the key is read
-        from, or what the classifier grid does.
+        can be extended; nor is where results go, at which address the model is reached, how
+        fast calls fly, where the key is read from, or what the classifier grid does.
         """
         endpoint = self.endpoint.model_dump(mode="json")
-        for key in ("timeout_s", "max_attempts", "max_concurrency", "api_key_env", "api_key_file"):
+        for key in _CONNECTION_KEYS:
             endpoint.pop(key)
         for key in ("latency_s", "error_share", "error_status"):
             endpoint["embedded"].pop(key)
+        generation = self.generation.model_dump(mode="json")
+        for key in _LIMIT_KEYS:
+            generation.pop(key)
         return {
             "random_state": self.random_state,
             "coreset": self.coreset.model_dump(mode="json"),
-            "generation": self.generation.model_dump(mode="json"),
+            "generation": generation,
             "endpoint": endpoint,
         }
 

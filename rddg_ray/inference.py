@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,8 +12,9 @@ import pandas as pd
 
 from rddg_ray.errors import DataError
 from rddg_ray.metadata import describe
-from rddg_ray.schema import Column, Storage, parse_datetime
-from rddg_ray.texts import CODE, as_text, canonical, is_number, is_too_long
+from rddg_ray.schema import Column, Storage, is_id_name, parse_datetime
+from rddg_ray.spelling import as_written
+from rddg_ray.texts import CODE, as_text, canonical, is_number, is_too_long, number_style
 
 _BOOLEANS = ({"t", "f"}, {"true", "false"}, {"yes", "no"}, {"y", "n"}, {"0", "1"})
 # Day before month where a column's dates fit both; metadata's datetime_format decides otherwise.
@@ -23,9 +24,6 @@ _DATETIME_FORMS = (
     "%Y-%m-%d %H:%M:%S%z", "%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S.%f",
     "%Y-%m-%d %H:%M:%S.%f%z", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M", "%d %b %Y", "%b %d, %Y",
 )  # fmt: skip
-_ID_NAMES = re.compile(
-    r"(?i:unnamed: ?\d+|(?:.*[_ ])?(?:id|index|uuid|guid|key))|.*[a-z]I[Dd]", re.DOTALL
-)
 _MAX_DECIMALS = 324
 _ID_MIN_ROWS = 10
 _TEXT_ID_MIN_ROWS = 50
@@ -33,6 +31,8 @@ _TEXT_ID_SHARE = 0.9
 # A text among this many different numbers, in at most this share of the values, is a slip.
 _STRAY_MIN_NUMBERS = 20
 _STRAY_SHARE = 0.1
+# So many different values that read as numbers with separators or a unit are numbers, no bins.
+_FORMATTED_MIN = 20
 
 
 def infer(
@@ -57,8 +57,9 @@ def infer(
         with NaN for missing.
 
     Raises:
-        DataError: If metadata names a kind that a cell contradicts, or a column of numbers
-            holds a few texts; the message names the column, the row and the value.
+        DataError: If metadata names a kind that a cell contradicts, a column of numbers holds a
+            few texts, or its numbers are written with separators or units; the message names
+            the column, the row and the value.
     """
     said = said or {}
     if is_target or isinstance(series.dtype, pd.CategoricalDtype):
@@ -67,6 +68,8 @@ def infer(
     text, storage = as_text(name, series, missing_values)
     column = _column(name, text, storage, said, is_target=is_target)
     values = canonical(text, column)
+    if storage == "text":
+        column = as_written(column, series, text)
     return refresh(describe(column, said), values), values
 
 
@@ -78,9 +81,12 @@ def _column(
     kind = said.get("kind")
     is_constant = not distinct or (len(distinct) == 1 and bool(text.notna().all()))
     if is_constant and kind != "id" and not is_target:
-        return replace(base, kind="constant", constant=distinct[0] if distinct else None)
+        value = f"{distinct[0]!r:.40}" if distinct else "empty"
+        return replace(base, kind="constant", constant=distinct[0] if distinct else None,
+                       left_out=f"constant: every cell is {value}")  # fmt: skip
+    left_out = "id: the metadata says so" if kind == "id" else ""
     if kind is None:
-        kind = _guess(name, text, distinct, storage)
+        kind, left_out = _guess(name, text, distinct, storage)
     if kind == "numerical":
         return _numerical(base, text, distinct, said.get("decimals"))
     if kind == "datetime":
@@ -95,7 +101,7 @@ def _column(
         raise DataError(
             f"column {name!r}: metadata says boolean, but it has the values {distinct[:3]}"
         )
-    return replace(base, kind=kind)  # type: ignore[arg-type]  # one of the remaining kinds
+    return replace(base, kind=kind, left_out=left_out)  # type: ignore[arg-type]  # one of the rest
 
 
 def _numerical(base: Column, text: pd.Series, distinct: list[str], said: int | None) -> Column:
@@ -112,26 +118,62 @@ def _numerical(base: Column, text: pd.Series, distinct: list[str], said: int | N
         )
     most = most if said is None else said
     is_fixed = base.storage == "text" and bool(written) and set(written) == {most}
-    return replace(base, kind="numerical", decimals=most, fixed_decimals=is_fixed)
+    whole = {places for places, least in zip(written, needed, strict=True) if least == 0}
+    zeros = whole.pop() if base.storage == "text" and len(whole) == 1 else 0
+    return replace(
+        base, kind="numerical", decimals=most, fixed_decimals=is_fixed, whole_zeros=zeros
+    )
 
 
-def _guess(name: str, text: pd.Series, distinct: list[str], storage: Storage) -> str:
+def _guess(name: str, text: pd.Series, distinct: list[str], storage: Storage) -> tuple[str, str]:
+    """Return the kind of a column, and why it is not learned where it is not."""
     is_pair = len(distinct) == 2 and {value.casefold() for value in distinct} in _BOOLEANS
     if is_pair or storage == "boolean":
-        return "boolean"
-    is_mostly_unique = len(distinct) > _TEXT_ID_SHARE * len(text)
+        return "boolean", ""
     n_numbers = sum(map(is_number, distinct))
     if n_numbers == len(distinct):
         if any(map(is_too_long, distinct)):
-            return "id" if is_mostly_unique else "categorical"
-        return "id" if _is_integer_id(name, text, distinct) else "numerical"
+            return _text_kind(text, distinct, 0)
+        why = _why_integer_id(name, text, distinct)
+        return ("id", why) if why else ("numerical", "")
     if storage == "datetime" or datetime_form(distinct):
-        return "datetime"
-    if len(distinct) == len(text) >= _ID_MIN_ROWS and _ID_NAMES.fullmatch(name):
-        return "id"
+        return "datetime", ""
+    if len(distinct) == len(text) >= _ID_MIN_ROWS and is_id_name(name):
+        return "id", "id: named as one, and every value differs"
+    _check_formatted(name, text, distinct, n_numbers)
     _check_stray_text(name, text, distinct, n_numbers)
-    is_free_text = len(text) >= _TEXT_ID_MIN_ROWS and is_mostly_unique
-    return "id" if is_free_text else "categorical"
+    return _text_kind(text, distinct, _TEXT_ID_MIN_ROWS)
+
+
+def _text_kind(text: pd.Series, distinct: list[str], n_least: int) -> tuple[str, str]:
+    n_present = int(text.notna().sum())
+    if n_present < n_least or len(distinct) <= _TEXT_ID_SHARE * n_present:
+        return "categorical", ""
+    if len(distinct) == n_present:
+        return "id", "id: every value differs"
+    return "id", (
+        f"id: {len(distinct)} of {n_present} values differ; to learn it, set its sdtype to "
+        "categorical in a metadata file"
+    )
+
+
+def _check_formatted(name: str, text: pd.Series, distinct: list[str], n_numbers: int) -> None:
+    """Refuse numbers that are written with separators, a decimal comma or one unit."""
+    styles = {value: style for value in distinct if (style := number_style(value)) is not None}
+    common = Counter(styles.values()).most_common(1)[0][0] if styles else ("", "")
+    found = [value for value, style in styles.items() if style in (common, ("", ""))]
+    n_read, n_all = len(found) + n_numbers, len(distinct)
+    is_most = 2 * len(found) > n_all
+    is_rest = len(found) > _STRAY_SHARE * n_all and n_read >= (1 - _STRAY_SHARE) * n_all
+    if n_read < _FORMATTED_MIN or not (is_most or is_rest):
+        return
+    row = int(np.flatnonzero(text == found[0])[0])
+    what = "a currency or unit" if any(common) else "separators or a decimal comma"
+    raise DataError(
+        f"column {name!r}, row {row + 1}: {found[0]!r} reads as a number with {what}, and so do "
+        f"most of its {n_all} different values. Write plain numbers such as 1234.5, or "
+        "set sdtype to categorical or id in a metadata file"
+    )
 
 
 def _check_stray_text(name: str, text: pd.Series, distinct: list[str], n_numbers: int) -> None:
@@ -149,11 +191,14 @@ def _check_stray_text(name: str, text: pd.Series, distinct: list[str], n_numbers
     )
 
 
-def _is_integer_id(name: str, text: pd.Series, distinct: list[str]) -> bool:
+def _why_integer_id(name: str, text: pd.Series, distinct: list[str]) -> str:
+    """Return why numbers are ids; empty where they are not."""
     if len(distinct) < len(text) or len(text) < _ID_MIN_ROWS or max(map(_decimals, distinct)) > 0:
-        return False
-    steps = np.diff(text.astype("float64").to_numpy())
-    return bool(_ID_NAMES.fullmatch(name)) or bool(np.all(steps == 1))
+        return ""
+    if is_id_name(name):
+        return "id: named as one, and every value differs"
+    is_count = bool(np.all(np.diff(text.astype("float64").to_numpy()) == 1))
+    return "id: counts up by one from row to row" if is_count else ""
 
 
 def _decimals(text: str, *, significant: bool = False) -> int:
@@ -187,7 +232,12 @@ def refresh(column: Column, values: pd.Series) -> Column:
     if column.kind in ("categorical", "boolean"):
         counts = present.value_counts()
         ordered = sorted(counts.index, key=lambda value: (-int(counts[value]), str(value)))
-        return replace(column, categories=tuple(map(str, ordered)), has_missing=has_missing)
+        return replace(
+            column,
+            categories=tuple(map(str, ordered)),
+            spellings=tuple(pair for pair in column.spellings if pair[0] in counts.index),
+            has_missing=has_missing,
+        )
     if column.kind in ("numerical", "datetime"):
         low, high = (present.min(), present.max()) if len(present) else (None, None)
         return replace(

@@ -32,8 +32,3 @@ def copy_rate(keys: Sequence[RowKey], reference: Iterable[RowKey]) -> float:
     """
     known = frozenset(reference)
     return sum(key in known for key in keys) / len(keys) if keys else 0.0
-
-
-def repeat_rate(keys: Sequence[RowKey]) -> float:
-    """Return the share of rows that equal an earlier one of the same rows, in [0, 1]."""
-    return 1 - len(set(keys)) / len(keys) if keys else 0.0

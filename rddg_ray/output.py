@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from rddg_ray.schema import Column, parse_datetime
+from rddg_ray.schema import Column, is_id_name, parse_datetime
 
 _TRUTH = {"true": True, "false": False}
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
@@ -77,6 +77,9 @@ def _numbers(values: pd.Series, column: Column) -> pd.Series:
 def _typed(values: pd.Series, column: Column) -> pd.Series:
     """Return categories and constants in the source's type, or as text where one is not of it."""
     texts = values.dropna().astype("str")
+    if column.spellings:
+        written = dict(column.spellings)
+        return values.map(lambda text: written.get(text, text), na_action="ignore").astype("str")
     if column.storage == "boolean" and texts.str.casefold().isin(list(_TRUTH)).all():
         return values.map(lambda text: _TRUTH[text.casefold()], na_action="ignore").astype(
             "boolean"
@@ -103,7 +106,7 @@ def _integers(values: pd.Series) -> pd.Series:
 def _fresh_ids(column: Column, real: pd.Series, index: pd.Index, n_before: int) -> pd.Series:
     """Return ids no real row has: numbers counted on, or texts that say what they are."""
     texts = real.dropna().astype("str")
-    if not len(texts) or not texts.map(lambda text: bool(_WHOLE.fullmatch(text))).all():
+    if not _counts_on(column, texts):
         ids = [f"synthetic-{n_before + i + 1}" for i in range(len(index))]
         return pd.Series(ids, index=index, dtype="str")
     first = max(map(int, texts)) + 1 + n_before
@@ -113,3 +116,11 @@ def _fresh_ids(column: Column, real: pd.Series, index: pd.Index, n_before: int) 
     # Ids such as 00017 keep their width.
     width = max(texts.str.len()) if texts.str.startswith("0").any() else 0
     return pd.Series([str(number).zfill(width) for number in numbers], index=index, dtype="str")
+
+
+def _counts_on(column: Column, texts: pd.Series) -> bool:
+    """Return whether ids are numbers that can go on: postal codes of a text column are none."""
+    if not len(texts) or not texts.map(lambda text: bool(_WHOLE.fullmatch(text))).all():
+        return False
+    is_code = texts.str.startswith("0").any() or not texts.is_unique
+    return column.storage == "integer" or is_id_name(column.name) or not is_code

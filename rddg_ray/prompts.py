@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+# Of a column with more categories only the most frequent ones are listed: the list stands in
+# every prompt, and the rows shown have the others.
+MAX_CATEGORIES = 60
+
 Positions = Mapping[str, "Sequence[int] | NDArray[np.int64]"]
 
 
@@ -175,7 +179,9 @@ def _words(column: Column) -> _ColumnWords:
     elif column.kind == "datetime":
         values = f"date, format {column.datetime_format}{limits}"
     else:
-        values = "one of " + ", ".join(map(quoted, column.categories))
+        values = "one of " + ", ".join(map(quoted, column.categories[:MAX_CATEGORIES]))
+        if (n_more := len(column.categories) - MAX_CATEGORIES) > 0:
+            values += f", and {n_more} more, as rows show them"
     description = " ".join(column.description.split())
     unit = " ".join(column.unit.split())
     return _ColumnWords(quoted(column.name), values, unit, description, column.has_missing)

@@ -151,7 +151,8 @@ def read_metadata(path: Path) -> dict[str, dict[str, Any]]:
 def write_rows(frame: pd.DataFrame, schema: Schema, path: Path) -> None:
     """Write output rows (see `Table.to_output`) as CSV or Parquet, by the file's ending.
 
-    In CSV a number keeps the decimal places, and a date the form, of the real table's column.
+    In CSV a number keeps the decimal places, a date the form, and a missing cell the text, of
+    the real table's column.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix.lower() in _PARQUET:
@@ -177,12 +178,16 @@ class _UnixLines:
 
 
 def _texts(values: pd.Series, column: Column | None) -> list[str]:
-    """Return CSV cells; the empty text for a missing one."""
+    """Return CSV cells; the column's own word, or the empty text, for a missing one."""
+    gap = column.missing_token if column is not None else ""
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         form = column.datetime_format if column is not None else None
         values = values.dt.strftime(form or "%Y-%m-%d %H:%M:%S")
     elif column is not None and column.kind == "numerical":
         values = values.astype("float64").map(column.encode, na_action="ignore")
+        if column.whole_zeros:
+            zeros = "." + "0" * column.whole_zeros
+            values = values.map(lambda t: t if "." in t else t + zeros, na_action="ignore")
     return [
-        "" if is_gap else str(value) for value, is_gap in zip(values, values.isna(), strict=True)
+        gap if is_gap else str(value) for value, is_gap in zip(values, values.isna(), strict=True)
     ]

@@ -71,6 +71,15 @@ class Table:
             if column.kind in _LEARNED and column.name != self.target
         )
 
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Return why columns are not learned, in words, by name: ids and constants."""
+        return {
+            column.name: column.left_out or column.kind
+            for column in self.schema
+            if column.kind not in _LEARNED
+        }
+
     @cached_property
     def prompt_columns(self) -> tuple[Column, ...]:
         """Return the target and the features: the order of cells in prompts and replies."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +19,11 @@ Storage = Literal["text", "integer", "float", "boolean", "datetime"]
 # Words a writer uses for an empty cell. They count as missing only where the column has
 # missing cells and no category of that name.
 _MISSING_WORDS = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "null", "none", "<na>", "missing"})
+_ID_NAMES = re.compile(
+    r"(?i:unnamed: ?\d+|(?:.*[_ ])?(?:id|index|uuid|guid|key))|.*[a-z]I[Dd]", re.DOTALL
+)
+_DIRECTIVE = re.compile(r"%(.)", re.DOTALL)
+_UNPADDED = {"d": "day", "m": "month", "H": "hour"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +39,15 @@ class Column:
         minimum: Smallest value seen (POSIX seconds for datetimes), or None.
         maximum: Largest value seen.
         datetime_format: `strftime` form of a datetime column's cells.
+        unpadded: Letters of the form's directives that cells write without a zero in front:
+            "dm" for 1/2/2020.
         has_missing: Whether missing cells were seen, so that they may be generated.
         constant: The one value of a constant column as text; None where all are missing.
         storage: Type the column had in the source and gets in the output.
+        whole_zeros: Zeros after the point that a CSV file gives whole numbers: 1 for 34.0.
+        missing_token: What a CSV file writes in the column's missing cells.
+        spellings: Categories with space around them in the source, and how they stand there.
+        left_out: Why the column is not learned, in words; empty where it is.
         description: What the column means, in words for the prompt.
         unit: Unit of a numerical column.
     """
@@ -48,9 +60,14 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     datetime_format: str | None = None
+    unpadded: str = ""
     has_missing: bool = False
     constant: str | None = None
     storage: Storage = "text"
+    whole_zeros: int = 0
+    missing_token: str = ""
+    spellings: tuple[tuple[str, str], ...] = ()
+    left_out: str = field(default="", repr=False, compare=False)
     description: str = ""
     unit: str = ""
     _lookup: dict[str, str] = field(
@@ -76,8 +93,19 @@ class Column:
             return self._encode_number(float(value))  # type: ignore[arg-type]  # canonical: a number
         if self.kind == "datetime":
             moment = datetime.fromtimestamp(float(value), tz=UTC)  # type: ignore[arg-type]  # as above
-            return moment.strftime(self.datetime_format or "%Y-%m-%d %H:%M:%S")
+            return moment.strftime(self._form_for(moment))
         return str(value)
+
+    def _form_for(self, moment: datetime) -> str:
+        form = self.datetime_format or "%Y-%m-%d %H:%M:%S"
+        if not self.unpadded:
+            return form
+
+        def written(directive: re.Match[str]) -> str:
+            is_plain = directive[1] in self.unpadded
+            return str(getattr(moment, _UNPADDED[directive[1]])) if is_plain else directive[0]
+
+        return _DIRECTIVE.sub(written, form)
 
     def _encode_number(self, number: float) -> str:
         if self.decimals == 0:
@@ -171,31 +199,10 @@ class Schema:
         """Return the column names in order."""
         return tuple(column.name for column in self.columns)
 
-    def replacing(self, *columns: Column) -> Schema:
-        """Return a schema in which these columns stand for those of the same name."""
-        new = {column.name: column for column in columns}
-        return Schema(tuple(new.get(column.name, column) for column in self.columns))
 
-    def to_metadata(self) -> dict[str, Any]:
-        """Return SDV Metadata V2 (single table) as plain values, ready for `json.dump`."""
-        return {
-            "METADATA_SPEC_VERSION": "SINGLE_TABLE_V1",
-            "columns": {column.name: _to_metadata(column) for column in self.columns},
-        }
-
-
-def _to_metadata(column: Column) -> dict[str, Any]:
-    sdtype = "categorical" if column.kind == "constant" else column.kind
-    entry: dict[str, Any] = {"sdtype": sdtype}
-    if column.kind == "numerical":
-        entry["computer_representation"] = "Int64" if column.decimals == 0 else "Float"
-        entry["decimals"] = column.decimals
-    if column.datetime_format:
-        entry["datetime_format"] = column.datetime_format
-    for key in ("description", "unit"):
-        if text := getattr(column, key):
-            entry[key] = text
-    return entry
+def is_id_name(name: str) -> bool:
+    """Return whether a column's name says that it holds ids."""
+    return bool(_ID_NAMES.fullmatch(name))
 
 
 def parse_datetime(text: str, form: str) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -35,6 +36,10 @@ from rddg_ray.sifting import Sieve
 from rddg_ray.table import Table
 
 EndReason = Literal["target", "rounds", "empty_rounds", "budget"]
+
+# The default round limit: rounds that would do if every row were accepted, times a factor, plus
+# some for small targets.
+_ROUNDS_FACTOR, _SPARE_ROUNDS = 3, 20
 
 
 class Synthesis:
@@ -79,6 +84,7 @@ class Synthesis:
         self._has_rules = method != "epic"
         self._has_feedback = method in ("rddg", "rddg_random_coreset")
         self._targets = {label: targets.get(label, 0) for label in table.classes}
+        self._max_rounds = settings.max_rounds or _default_rounds(self._targets, settings)
         self._rows = {label: np.flatnonzero(table.labels == label) for label in table.classes}
         self._coreset = self._rows if coreset is None else self._by_class(coreset)
         self._columns = table.prompt_columns
@@ -120,11 +126,13 @@ class Synthesis:
         settings = self._settings
         if not any(self.shortfall(state).values()):
             return "target"
-        if state.n_generation_rounds >= settings.max_rounds:
+        if state.n_generation_rounds >= self._max_rounds:
             return "rounds"
         if state.empty_rounds >= settings.max_empty_rounds:
             return "empty_rounds"
-        if settings.max_calls is not None and state.n_calls >= settings.max_calls:
+        # A round is asked whole or not at all, so that what it asks hangs on no limit.
+        n_next = len(self._requests(state)) if state.phase == "generation" else 1
+        if settings.max_calls is not None and state.n_calls + n_next > settings.max_calls:
             return "budget"
         return None
 
@@ -208,12 +216,9 @@ class Synthesis:
 
     def _requests(self, state: State) -> list[dict[str, int]]:
         settings = self._settings
-        n_prompts = settings.batches_per_round
-        if settings.max_calls is not None:
-            n_prompts = min(n_prompts, settings.max_calls - state.n_calls)
         return requests(
             self.shortfall(state),
-            n_prompts=n_prompts,
+            n_prompts=settings.batches_per_round,
             rows_per_class=settings.request_rows_per_class,
             accepted=state.counts,
             asked=state.asked,
@@ -300,6 +305,12 @@ def _notes(answers: Sequence[Completion]) -> tuple[str, ...]:
             if not answer.text.strip()
         ]
     )
+
+
+def _default_rounds(targets: Mapping[str, int], settings: GenerationSettings) -> int:
+    a_round = settings.request_rows_per_class * settings.batches_per_round
+    needed = math.ceil(max(targets.values(), default=0) / a_round)
+    return _ROUNDS_FACTOR * needed + _SPARE_ROUNDS
 
 
 def _check(table: Table, method: str, random_state: int, targets: Mapping[str, int]) -> None:

@@ -64,6 +64,7 @@ def from_frame(
         columns.append(column_)
         cells[label] = values.reset_index(drop=True)
     table = Table(name, pd.DataFrame(cells), Schema(tuple(columns)), target, rare_class)
+    _check_labels(cells[target], frame[target], target, name)
     _check_table(table)
     return table
 
@@ -99,7 +100,7 @@ def conform(
         except DataError as error:
             raise DataError(f"{name}: {error}") from error
     labels = cells[like.target]
-    _check_labels(labels, like.target, name)
+    _check_labels(labels, frame[like.target], like.target, name)
     if unknown := sorted(set(labels) - set(like.classes)):
         raise DataError(
             f"{name}: target {like.target!r} has the class {unknown[0]!r}, which {like.name} "
@@ -143,17 +144,24 @@ def _check_known(column: str, frame: pd.DataFrame, where: str) -> None:
     raise DataError(f"{where}: there is no column {column!r}{hint} Columns: {shown}{more}")
 
 
-def _check_labels(labels: pd.Series, target: str, name: str) -> None:
-    if labels.isna().any():
-        row = int(np.flatnonzero(labels.isna())[0])
-        raise DataError(
-            f"{name}: target {target!r} is missing in {int(labels.isna().sum())} rows, first in "
-            f"row {row + 1}; drop those rows or fill the target in"
+def _check_labels(labels: pd.Series, source: pd.Series, target: str, name: str) -> None:
+    if not labels.isna().any():
+        return
+    row = int(np.flatnonzero(labels.isna())[0])
+    written = source.iloc[row]
+    words = ""
+    if not pd.isna(written) and str(written).strip():
+        words = (
+            f" ({written!r}). Where that is a class, name only other texts in missing_values "
+            "(--missing on the command line)"
         )
+    raise DataError(
+        f"{name}: target {target!r} is missing in {int(labels.isna().sum())} rows, first in "
+        f"row {row + 1}{words}; {'else ' if words else ''}drop those rows or fill the target in"
+    )
 
 
 def _check_table(table: Table) -> None:
-    _check_labels(table.frame[table.target], table.target, table.name)
     counts, where = table.class_counts, f"{table.name}: target {table.target!r}"
     if len(counts) == 1:
         raise DataError(f"{where} has one class only ({table.classes[0]!r}); two are needed")

@@ -12,6 +12,15 @@ from rddg_ray.errors import DataError
 from rddg_ray.schema import Column, Storage, parse_datetime, parse_number
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_CURRENCY = (
+    r"[$€£¥₹]|(?:EUR|USD|GBP|CHF|JPY|CNY|INR|CAD|AUD|NZD|SEK|NOK|DKK|PLN|CZK|BRL|Fr\.|Rs\.?)"
+)
+_FORMATTED = re.compile(
+    rf"\(?[+\-\u2212]?\s*(?P<before>{_CURRENCY})?\s*[+\-\u2212]?"
+    r"(?P<digits>[0-9]{1,3}(?:[.,'\u2019\u00a0\u202f ][0-9]{3})+(?:[.,][0-9]+)?|"
+    r"[0-9]+(?:[.,][0-9]+)?|[.,][0-9]+)"
+    r"\s*(?P<after>[%‰$€£¥₹]|[°µ]?[^\W\d_][^\s\d]*[23²³]?)?\)?"
+)
 # "007" is a code, not the number seven.
 CODE = re.compile(r"[+-]?0\d", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
@@ -32,6 +41,19 @@ _OBJECT_STORAGE: dict[str, Storage] = {
 def is_number(text: str) -> bool:
     """Return whether a text is written as a decimal number (not a code such as `007`)."""
     return bool(_NUMBER.fullmatch(text)) and not CODE.match(text)
+
+
+def number_style(text: str) -> tuple[str, str] | None:
+    """Return the currency or unit before and after a number that is not written plainly.
+
+    Returns:
+        Both texts, empty where there is none: of "1,476.56 EUR" ("", "EUR"), of "51,81" two
+        empty ones. None for a plain number and for what is no number at all.
+    """
+    found = _FORMATTED.fullmatch(text)
+    if found is None or is_number(text) or CODE.match(found["digits"]):
+        return None
+    return found["before"] or "", found["after"] or ""
 
 
 def is_too_long(text: str) -> bool:

@@ -83,6 +83,13 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(
         ({"endpoint": {"timeout_s": 0}}, "endpoint.timeout_s", "0"),
         ({"evaluation": {"protocol": "mine"}}, "evaluation.protocol", "'mine'"),
         ({"evaluation": {"classifier_states": [1, 1]}}, "evaluation.classifier_states", "[1, 1]"),
+        ({"evaluation": {"classifier_states": []}}, "evaluation.classifier_states", "[]"),
+        ({"evaluation": {"classifiers": []}}, "evaluation.classifiers", "[]"),
+        (
+            {"evaluation": {"classifiers": ["xgboost"] * 2}},
+            "evaluation.classifiers",
+            "['xgboost', 'xgboost']",
+        ),
         ({"tables": [{**TABLE, "test_share": 1}]}, "tables.0.test_share", "1"),
         ({"tables": [{**TABLE, "imbalance_ratio": 0.5}]}, "tables.0.imbalance_ratio", "0.5"),
         ({"tables": [{"path": "rows.csv"}]}, "tables.0", "{'path': 'rows.csv'}"),
@@ -94,6 +101,31 @@ def test_a_wrong_value_is_refused_with_file_key_and_value(
     content: dict[str, Any], key: str, value: str
 ) -> None:
     assert f"run.yaml: {key} = {value}: " in _refusal(content)
+
+
+@pytest.mark.parametrize("strategy", [2, 0, 1.5, -0.5, "most", True, None, [1]])
+def test_a_wrong_strategy_is_refused_in_one_sentence(strategy: object) -> None:
+    assert _refusal({"generation": {"sampling_strategy": strategy}}) == (
+        f"run.yaml: generation.sampling_strategy = {strategy!r}: expected one of 'auto', "
+        "'minority', 'not majority', 'not minority', 'all', a ratio in (0, 1] of two classes, or "
+        "the wanted number of rows by class"
+    )
+
+
+@pytest.mark.parametrize("rows", [-1, "ten", 1.5, True])
+def test_a_wrong_number_of_rows_is_refused_in_one_sentence(rows: object) -> None:
+    assert _refusal({"generation": {"rows_per_class": rows}}) == (
+        f"run.yaml: generation.rows_per_class = {rows!r}: expected a number of rows to add to "
+        "every class, from 0, or one by class"
+    )
+
+
+@pytest.mark.parametrize("strategy", ["minority", 0.5, 1, {"a": 0, "b": 7}])
+def test_every_form_of_strategy_is_kept_as_given(strategy: object) -> None:
+    settings = _settings(generation={"sampling_strategy": strategy})
+    assert settings.generation.sampling_strategy == strategy
+    again = settings_from(settings.model_dump(mode="json"))
+    assert again.generation == settings.generation
 
 
 def test_a_wrong_value_in_a_list_is_named_once() -> None:
@@ -218,6 +250,7 @@ def test_what_changes_a_row_changes_the_fingerprint(change: dict[str, Any]) -> N
         {"endpoint": {"timeout_s": 3}},
         {"endpoint": {"max_attempts": 2}},
         {"endpoint": {"max_concurrency": 2}},
+        {"endpoint": {"base_url": "http://localhost:1/v1"}},
         {"endpoint": {"api_key_env": "KEY"}},
         {"endpoint": {"embedded": {"latency_s": 0.1}}},
         {"endpoint": {"embedded": {"error_share": 0.1, "error_status": 429}}},

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rddg_ray.config import MISSING_TOKENS
 from rddg_ray.errors import DataError
@@ -129,6 +131,9 @@ def test_a_column_of_gaps_is_a_constant_without_a_value() -> None:
         ("town", [f"k{i}" for i in range(12)], "categorical"),
         ("comment", [f"text {i}" for i in range(60)], "id"),
         ("zip", [f"{i:05d}" for i in range(60)], "id"),
+        ("zip", [f"{i:05d}" for i in [*range(57), 0, 1, 2]], "id"),
+        ("zip", [f"{i % 50:05d}" for i in range(60)], "categorical"),
+        ("note", [f"text {i}" for i in range(60)] + [""] * 60, "id"),
     ],
 )
 def test_an_id_is_known_by_name_or_steps_or_free_text(
@@ -155,6 +160,104 @@ def test_a_long_integer_declared_numerical_is_refused() -> None:
 
 def test_an_integer_of_thousands_of_digits_is_text() -> None:
     assert _infer(["9" * 5000, "8" * 5000, "8" * 5000])[0].kind == "categorical"
+
+
+FREE_TEXT = (
+    "id: 57 of 60 values differ; to learn it, set its sdtype to categorical in a metadata file"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "said", "why"),
+    [
+        ("k", ["7"] * 12, None, "constant: every cell is '7'"),
+        ("k", ["", "?", "NA"], None, "constant: every cell is empty"),
+        ("n", [str(i) for i in range(12)], None, "id: counts up by one from row to row"),
+        ("key", [str(i * i) for i in range(12)], None, "id: named as one, and every value differs"),
+        ("key", [f"k{i}" for i in range(12)], None, "id: named as one, and every value differs"),
+        ("zip", [f"{i:05d}" for i in range(60)], None, "id: every value differs"),
+        ("zip", [f"{i:05d}" for i in [*range(57), 0, 1, 2]], None, FREE_TEXT),
+        ("c", ["a", "b", "a"], {"kind": "id"}, "id: the metadata says so"),
+        ("c", ["a", "b", "a"], None, ""),
+    ],
+)  # fmt: skip
+def test_a_column_that_is_not_learned_says_why(
+    name: str, cells: list[str], said: dict[str, Any] | None, why: str
+) -> None:
+    assert _infer(cells, name, said=said)[0].left_out == why
+
+
+# Numbers that are not written plainly.
+
+
+def _numbers(form: str, n: int = 40) -> list[str]:
+    return [form.format(1000 + i * 37 + i / 100) for i in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("cells", "what"),
+    [
+        (_numbers("{:,.2f} EUR"), "a currency or unit"),
+        (_numbers("${:,.2f}"), "a currency or unit"),
+        (_numbers("CHF {:.0f}"), "a currency or unit"),
+        (_numbers("{:.0f}%"), "a currency or unit"),
+        (_numbers("{:.1f} kg"), "a currency or unit"),
+        (_numbers("{:.1f} mg/dL"), "a currency or unit"),
+        (_numbers("{:,.0f}"), "separators or a decimal comma"),
+        ([cell.replace(",", "'") for cell in _numbers("{:,.0f}")], "separators"),
+        ([cell.replace(",", " ") for cell in _numbers("{:,.0f}")], "separators"),
+        ([cell.replace(".", ",") for cell in _numbers("{:.2f}")], "separators"),
+        ([f"{i},{i % 7}1" for i in range(500)], "a decimal comma"),
+        ([f"({cell})" if i % 2 else cell for i, cell in enumerate(_numbers("{:,.0f}"))], "separ"),
+        ([*_numbers("{:,.0f}", 20), *(str(i * i) for i in range(20))], "separators"),
+        ([*_numbers("{:,.2f} EUR", 30), *(f"none {i}" for i in range(20))], "a currency or unit"),
+    ],
+)
+def test_numbers_with_separators_or_units_are_refused_and_never_become_ids(
+    cells: list[str], what: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        _infer(cells, "amount")
+    said = str(caught.value)
+    assert "column 'amount', row 1: " in said or "column 'amount', row 2: " in said
+    assert what in said
+    assert "Write plain numbers such as 1234.5, or set sdtype to categorical or id" in said
+
+
+@pytest.mark.parametrize("kind", ["categorical", "id"])
+def test_metadata_may_say_that_numbers_with_units_are_none(kind: str) -> None:
+    assert _infer(_numbers("{:,.2f} EUR"), said={"kind": kind})[0].kind == kind
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["<100 EUR", "100-200 EUR", ">200 EUR"] * 20,
+        ["10%", "20%", "50%"] * 20,
+        ["1,5", "2,5", "7,25"] * 20,
+        [f"Street {i}" for i in range(40)] * 2,
+        [f"T{i}" for i in range(40)] * 2,
+        [f"{i}{'abcdef'[i % 6]}" for i in range(40)] * 2,
+        [f"{i:03d} kg" for i in range(40)] * 2,
+        [f"{i}-{i + 5}" for i in range(40)] * 2,
+        [f"10:{i:02d}" for i in range(40)] * 2,
+        [f"1.{i}.3" for i in range(40)] * 2,
+        [*(str(i * 1000) for i in range(30)), *(f"PC {i}" for i in range(30))] * 2,
+    ],
+)
+def test_bins_and_codes_with_digits_are_categories(cells: list[str]) -> None:
+    assert _infer(cells)[0].kind == "categorical"
+
+
+@given(
+    st.lists(st.integers(1000, 10**9), min_size=20, max_size=30, unique=True),
+    st.sampled_from(["{:,}.5", "{} EUR", "€ {}", "{},25", "{}%", "-{:,}.00 USD"]),
+)
+def test_no_column_of_formatted_numbers_is_taken_for_something_else(
+    numbers: list[int], form: str
+) -> None:
+    with pytest.raises(DataError, match="reads as a number with"):
+        _infer([form.format(number) for number in numbers])
 
 
 # Dates.

@@ -23,7 +23,7 @@ LINES = (
     ("exchange", "study", "schema", "strict"),
     ("config", "metadata"),
     # 3
-    ("texts", "output"),
+    ("texts", "output", "spelling"),
     ("inference",),
     ("rows",),
     ("table",),

@@ -6,7 +6,7 @@ import pytest
 
 from rddg_ray.errors import DataError
 from rddg_ray.metadata import columns_of_metadata, describe
-from rddg_ray.schema import Column, Schema
+from rddg_ray.schema import Column
 
 
 def _said(columns: dict[str, Any], **more: Any) -> dict[str, dict[str, Any]]:
@@ -78,11 +78,3 @@ def test_what_metadata_cannot_say_is_refused_with_file_and_column(
 def test_words_are_taken_over_and_the_kind_is_not() -> None:
     column = describe(Column("a", "id"), {"kind": "numerical", "unit": "kg", "description": "w"})
     assert (column.kind, column.unit, column.description) == ("id", "kg", "w")
-
-
-def test_metadata_of_a_schema_is_read_back() -> None:
-    schema = Schema((Column("a", "numerical", decimals=3, unit="m"), Column("b", "boolean")))
-    assert columns_of_metadata(schema.to_metadata(), "m") == {
-        "a": {"kind": "numerical", "decimals": 3, "unit": "m"},
-        "b": {"kind": "boolean"},
-    }

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-import json
 import math
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rddg_ray.errors import DataError
-from rddg_ray.schema import Column, Schema, parse_datetime, parse_number
+from rddg_ray.schema import Column, Schema, is_id_name, parse_datetime, parse_number
 
 HOSTILE = (
     "a,b",
@@ -183,25 +182,36 @@ def test_a_schema_finds_columns_by_name() -> None:
         schema["c"]
 
 
-def test_replacing_a_column_keeps_the_order() -> None:
-    schema = Schema((Column("a", "id"), Column("b", "constant")))
-    assert schema.replacing(Column("a", "numerical")).names == ("a", "b")
-    assert schema.replacing(Column("a", "numerical"))["a"].kind == "numerical"
+@pytest.mark.parametrize(
+    ("form", "unpadded", "text"),
+    [
+        ("%m/%d/%Y", "dm", "2/5/2020"),
+        ("%m/%d/%Y", "m", "2/05/2020"),
+        ("%m/%d/%Y", "", "02/05/2020"),
+        ("%d.%m.%Y %H:%M", "H", "05.02.2020 9:07"),
+        ("%%d %d", "d", "%d 5"),
+    ],
+)
+def test_a_date_is_written_with_or_without_zeros_in_front(
+    form: str, unpadded: str, text: str
+) -> None:
+    column = Column("d", "datetime", datetime_format=form, unpadded=unpadded)
+    moment = datetime(2020, 2, 5, 9, 7, tzinfo=UTC)
+    assert column.encode(moment.timestamp()) == text
 
 
-def test_a_schema_is_described_as_metadata_v2() -> None:
-    column = Column('price, "net" {EUR}', "numerical", decimals=2, unit="EUR", description="p")
-    date = Column("d", "datetime", datetime_format="%Y")
-    content = json.loads(json.dumps(Schema((column, date, Column("k", "constant"))).to_metadata()))
-    assert content["METADATA_SPEC_VERSION"] == "SINGLE_TABLE_V1"
-    assert content["columns"] == {
-        'price, "net" {EUR}': {
-            "sdtype": "numerical",
-            "computer_representation": "Float",
-            "decimals": 2,
-            "description": "p",
-            "unit": "EUR",
-        },
-        "d": {"sdtype": "datetime", "datetime_format": "%Y"},
-        "k": {"sdtype": "categorical"},
-    }
+@given(st.dates(date(1000, 1, 1)), st.sampled_from(["", "dm", "d", "m"]))
+def test_a_date_without_zeros_in_front_is_read_again(day: date, unpadded: str) -> None:
+    column = Column("d", "datetime", datetime_format="%m/%d/%Y", unpadded=unpadded)
+    seconds = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
+    assert column.decode(column.encode(seconds)) == seconds
+
+
+@pytest.mark.parametrize("name", ["id", "ID", "row_id", "patientID", "Unnamed: 0", "index", "uuid"])
+def test_some_names_say_that_a_column_holds_ids(name: str) -> None:
+    assert is_id_name(name)
+
+
+@pytest.mark.parametrize("name", ["acid", "zip", "paid", "keyboard", "amount"])
+def test_other_names_do_not(name: str) -> None:
+    assert not is_id_name(name)

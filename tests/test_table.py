@@ -397,6 +397,51 @@ def test_synthetic_rows_get_ids_that_no_real_row_has(real: list[Any], fresh: lis
     assert table.to_output(table.frame.iloc[:2])["row id"].tolist() == fresh
 
 
+@pytest.mark.parametrize("n_different", [58, 60])
+def test_postal_codes_are_not_counted_on(n_different: int) -> None:
+    codes = [f"{100 + 131 * (i % n_different):05d}" for i in range(60)]
+    table = from_frame(_frame(60, 20, zip=codes), "class")
+    assert table.schema["zip"].kind == "id"
+    out = table.to_output(table.frame.iloc[:2])["zip"]
+    assert out.tolist() == ["synthetic-1", "synthetic-2"]
+
+
+def test_a_table_names_the_columns_it_does_not_learn_and_why() -> None:
+    assert from_frame(TYPED, "class").left_out == {
+        "pid": "id: every value differs",
+        "unit": "constant: every cell is 'kg'",
+    }
+    assert from_frame(_frame(), "class").left_out == {}
+
+
+def test_what_is_left_out_survives_a_split() -> None:
+    frame = _frame(k=[7] * 40, note=[f"n{i}" for i in range(40)])
+    table = from_frame(frame, "class", metadata={"note": {"kind": "id"}})
+    train, test = split(table, 0.25, 0)
+    assert train.left_out == test.left_out == {
+        "k": "constant: every cell is '7'", "note": "id: the metadata says so",
+    }  # fmt: skip
+
+
+def test_categories_go_out_as_the_source_spells_them() -> None:
+    frame = _frame(c=[" Bern", "Genf "] * 20, **{"class": [" yes"] * 8 + ["no"] * 32})
+    table = from_frame(frame, "class")
+    assert table.cells([0, 1]) == [["yes", table.cells([0])[0][1], "Bern"],
+                                   ["yes", table.cells([1])[0][1], "Genf"]]  # fmt: skip
+    out = table.to_output(table.frame)
+    assert out["c"].tolist() == frame["c"].tolist()
+    assert out["class"].tolist() == frame["class"].tolist()
+    again = conform(out, table, name="again")
+    pd.testing.assert_frame_equal(again.frame, table.frame)
+
+
+def test_the_spelling_of_a_category_that_only_test_rows_have_is_forgotten() -> None:
+    frame = _frame(c=[" a"] * 39 + [" b"])
+    table = from_frame(frame, "class")
+    assert dict(table.schema["c"].spellings) == {"a": " a", "b": " b"}
+    assert dict(table.take(range(39)).narrowed().schema["c"].spellings) == {"a": " a"}
+
+
 def test_ids_go_on_after_rows_that_have_theirs() -> None:
     table = from_frame(_frame(12, 4, **{"row id": range(12)}), "class")
     assert table.to_output(table.frame.iloc[:2], n_before=10)["row id"].tolist() == [22, 23]

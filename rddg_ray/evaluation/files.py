@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,6 +96,10 @@ def evaluate_files(
     """
     synthetic = dict(synthetic or {})
     _check_methods(methods, synthetic)
+    for key, values in (("methods", methods), ("classifiers", classifiers),
+                        ("classifier_states", classifier_states),
+                        ("generator_states", generator_states)):  # fmt: skip
+        _check_distinct(key, values)
     table = read_table(
         train, target, metadata=metadata, missing_values=missing_values, name=name,
         rare_class=rare_class,
@@ -103,6 +108,8 @@ def evaluate_files(
     held_out = _read_like(test, table, missing_values, notes)
     added = {(m, 0): _read_like(p, table, missing_values, notes) for m, p in synthetic.items()}
     data = GridData({table.name: DatasetRows(table, held_out, added)}, protocol, max_synthetic_rows)
+    # A grid may take hours: whether its figures can be written is found out before.
+    fits_path(Path(out))
     listed: list[Cell] = []
     for names, states in ((methods, generator_states), (tuple(synthetic), (0,))):
         if names:
@@ -148,6 +155,12 @@ def _check_methods(methods: Sequence[str], synthetic: Mapping[str, object]) -> N
         raise ConfigError(f"synthetic: {taken[0]!r} is the name of a baseline; choose another")
 
 
+def _check_distinct(key: str, values: Sequence[object]) -> None:
+    for position, value in enumerate(values):
+        if value in values[:position]:
+            raise ConfigError(f"{key}: {value!r} is named twice; its fits would count twice")
+
+
 def _read_like(
     path: Path | str, table: Table, missing_values: Sequence[str], notes: list[str]
 ) -> Table:
@@ -158,29 +171,50 @@ def _read_like(
     return conform(frame, table, name=str(path), missing_values=missing_values)
 
 
-def write_fits(fits: pd.DataFrame, out: Path) -> Path:
-    """Write `out/evaluation/fits/fits.parquet`, whole or not at all, in place of an older one.
+def fits_path(out: Path) -> Path:
+    """Return `out/evaluation/fits/fits.parquet`, in a folder that can be written.
 
     Raises:
         ConfigError: If the folder holds Parquet files of another writer, which a reader of the
             folder would mix with these.
-        StoreError: If the folder cannot be written.
+        StoreError: If the folder cannot be made or written.
     """
     folder = out / "evaluation" / "fits"
     path = folder / "fits.parquet"
-    staged = folder / f".fits-{os.getpid()}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if others := sorted(p.name for p in folder.glob("*.parquet") if p != path):
-            raise ConfigError(
-                f"out: {folder} already holds other fits ({others[0]}); choose another"
-            )
+        others = sorted(p.name for p in folder.glob("*.parquet") if p != path)
+        probe = _staged(path)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written: {error}; choose another out") from error
+    if others:
+        raise ConfigError(f"out: {folder} already holds other fits ({others[0]}); choose another")
+    return path
+
+
+def _staged(path: Path) -> Path:
+    return path.with_name(f".{path.stem}-{os.getpid()}.tmp")
+
+
+def write_fits(fits: pd.DataFrame, out: Path) -> Path:
+    """Write `out/evaluation/fits/fits.parquet`, whole or not at all, in place of an older one.
+
+    Raises:
+        ConfigError: As `fits_path`.
+        StoreError: If the file cannot be written.
+    """
+    path = fits_path(out)
+    staged = _staged(path)
+    try:
         fits.to_parquet(staged, index=False)
         staged.replace(path)
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error}") from error
     finally:
-        staged.unlink(missing_ok=True)
+        with suppress(OSError):  # an error on the way out would hide the one that matters
+            staged.unlink(missing_ok=True)
     return path
 
 

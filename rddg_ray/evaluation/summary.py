@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -64,11 +64,14 @@ def summarise(
         raise DataError("there are no fits to summarise; evaluate first")
     rows: list[dict[str, Any]] = []
     for dataset, mine in fits.groupby("dataset", sort=False):
-        draws = _Draws(mine, n_draws, random_state)
+        # Where every fit failed there is nothing to draw.
+        draws = _Draws(mine, n_draws, random_state) if mine["error"].isna().any() else None
         base = mine[mine["method"] == reference]
         for method in in_order(mine["method"]):
             group = mine[mine["method"] == method]
-            differences = None if method == reference else draws.differences(group, base)
+            differences = None
+            if draws is not None and method != reference:
+                differences = draws.differences(group, base)
             for metric in METRICS:
                 row = {"dataset": dataset, "method": method, "metric": metric}
                 rows.append(row | _spread(group, metric) | _difference(group, base, metric))
@@ -128,16 +131,17 @@ class _Draws:
     """
 
     def __init__(self, fits: pd.DataFrame, n_draws: int, random_state: int) -> None:
+        # At least one fit has no error.
         fine = fits[fits["error"].isna()]
         _check_same_rows(fine)
         calls = list(dict.fromkeys(fine["predicted"]))
         lines = [*fine["truth"].iloc[:1], *calls]
         matrix = np.array([np.frombuffer(line, dtype=np.uint8) for line in lines])
         groups, sizes = np.unique(matrix.reshape(len(lines), -1), axis=1, return_counts=True)
-        self.truth = groups[0] if len(groups) else np.zeros(0, dtype=np.uint8)
+        self.truth = groups[0]
         self.calls = dict(zip(calls, groups[1:], strict=True))
         self.n_classes = int(fits["n_classes"].iloc[0])
-        positive = int(fine["positive"].iloc[0]) if len(fine) else -1
+        positive = int(fine["positive"].iloc[0])
         self.positive = None if positive < 0 else positive
         rng = np.random.default_rng(random_state)
         self.weights = _weights(self.truth, sizes, n_draws, rng)
@@ -186,44 +190,17 @@ def _weights(
     return weights
 
 
-def to_markdown(summary: pd.DataFrame, metrics: Sequence[str] = PAPER_METRICS) -> str:
-    """Return the summary as a Markdown table in percent, one row a dataset and method.
-
-    A cell reads `mean ± std (difference [low, high])`.
-    """
-    head = ["dataset", "method", "rows added", *(LABELS[metric] for metric in metrics)]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for (dataset, method), group in summary.groupby(["dataset", "method"], sort=False):
-        by_metric = group.set_index("metric")
-        added = by_metric["n_synthetic"].iloc[0]
-        texts = [_escape(dataset), _escape(method), "-" if np.isnan(added) else f"{added:.0f}"]
-        texts += [cell_text(by_metric.loc[metric].to_dict()) for metric in metrics]
-        lines.append("| " + " | ".join(texts) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def cell_text(row: dict[str, Any]) -> str:
-    """Return mean, spread and difference of one summary row in percent."""
-    if np.isnan(row["mean"]):
-        return "failed" if row["n_errors"] else "-"
-    return mean_text(row) + difference_text(row, " ({})")
-
-
 def mean_text(row: dict[str, Any]) -> str:
     """Return mean and spread of one summary row in percent; the spread needs two fits."""
     spread = "" if np.isnan(row["std"]) else f" ± {100 * row['std']:.2f}"
     return f"{100 * row['mean']:.2f}{spread}"
 
 
-def difference_text(row: dict[str, Any], form: str = "{}") -> str:
+def difference_text(row: dict[str, Any]) -> str:
     """Return the difference to the reference with its interval, in points; empty without one."""
     if np.isnan(row["difference"]):
         return ""
     text = f"{100 * row['difference']:+.2f}"
     if not np.isnan(row["low"]):
         text += f" [{100 * row['low']:+.2f}, {100 * row['high']:+.2f}]"
-    return form.format(text)
-
-
-def _escape(text: object) -> str:
-    return str(text).replace("|", "\\|").replace("\n", " ")
+    return text

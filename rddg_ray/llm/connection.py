@@ -6,6 +6,7 @@ from rddg_ray.config import EndpointSettings
 from rddg_ray.errors import ConfigError
 from rddg_ray.exchange import Endpoint
 from rddg_ray.llm.concurrency import ConcurrencyLimitedEndpoint
+from rddg_ray.llm.embedded import MODEL
 from rddg_ray.llm.endpoint import OpenAIEndpoint
 from rddg_ray.llm.keys import resolve_key
 from rddg_ray.llm.replay import ReplayEndpoint
@@ -36,7 +37,10 @@ def connect(settings: EndpointSettings) -> Endpoint:
             "running server, such as the one `rddg endpoint` prints"
         )
     client = OpenAIEndpoint(
-        settings.base_url, settings.model, resolve_key(settings), timeout_s=settings.timeout_s
+        settings.base_url,
+        settings.model or MODEL,
+        resolve_key(settings),
+        timeout_s=settings.timeout_s,
     )
     # A call that waits before its next attempt holds no slot.
     limited = ConcurrencyLimitedEndpoint(client, settings.max_concurrency)

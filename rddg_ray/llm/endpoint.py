@@ -148,7 +148,7 @@ class OpenAIEndpoint:
         refused = message.content is None and getattr(message, "refusal", None)
         return Completion(
             text=_text(message.content),
-            model=response.model or self._model,
+            model=_storable(str(response.model or self._model)),
             usage=_usage(response),
             finish_reason="content_filter" if refused else reason,
             latency_s=latency_s,
@@ -197,8 +197,13 @@ def _refusal(error: openai.APIStatusError) -> Refusal:
 def _text(content: Any) -> str:
     if isinstance(content, list):  # parts, as servers of reasoning models send them
         parts = [part for part in content if isinstance(part, dict)]
-        return "".join(str(part.get("text") or "") for part in parts)
-    return "" if content is None else str(content)
+        return _storable("".join(str(part.get("text") or "") for part in parts))
+    return "" if content is None else _storable(str(content))
+
+
+def _storable(text: str) -> str:
+    # JSON can spell half a surrogate pair, which no file can hold: lost after it was paid for.
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _usage(response: Any) -> Usage:

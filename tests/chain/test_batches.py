@@ -144,3 +144,35 @@ def test_a_wrong_target_is_named(strategy: object, rows: object, words: str) -> 
 def test_a_ratio_below_the_present_one_is_refused_with_the_present_one() -> None:
     with pytest.raises(ConfigError, match=r"0\.400 already"):
         targets({"no": 10, "yes": 4}, 0.3)
+
+
+TIED = {"a": 10, "b": 10, "c": 30}
+
+
+@pytest.mark.parametrize(
+    ("counts", "strategy", "rare", "added"),
+    [
+        (TIED, "minority", None, [20, 0, 0]),
+        (TIED, "minority", "b", [0, 20, 0]),
+        (TIED, "not minority", "b", [20, 0, 0]),
+        (TIED, "auto", "b", [20, 20, 0]),
+        ({"a": 10, "b": 10}, "minority", "a", [0, 0]),
+        ({"a": 20, "b": 10}, 0.75, "b", [0, 5]),
+        ({"a": 10, "b": 10}, 1.0, "a", [0, 0]),
+    ],
+)
+def test_the_minority_is_the_tables_own_rare_class_where_it_is_named(
+    counts: dict[str, int], strategy: str | float, rare: str | None, added: list[int]
+) -> None:
+    found = targets(counts, strategy, rare_class=rare)
+    assert found == dict(zip(counts, added, strict=True))
+
+
+def test_a_ratio_of_a_rare_class_that_is_the_larger_one_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"the ratio of 'a' to 'b' is 2\.000 already"):
+        targets({"a": 20, "b": 10}, 0.5, rare_class="a")
+
+
+def test_an_unknown_rare_class_is_refused() -> None:
+    with pytest.raises(ConfigError, match="rare_class: there is no class 'z'"):
+        targets(TIED, "minority", rare_class="z")

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import csv
+import math
+import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -25,6 +28,14 @@ NUMBER = Column("n", "numerical", decimals=1, has_missing=True)
         ("45kg", 45.0),
         ("1.8 m", 1.8),
         ("64 years", 64.0),
+        ("3 mg/dL", 3.0),
+        ("5 kg/m²", 5.0),
+        ("5 cm3", 5.0),
+        ("37.5 °C", 37.5),
+        ("8 µg", 8.0),
+        ("12 %", 12.0),
+        ("+3 kg", 3.0),
+        ("12/h", 12.0),
         ("12%", 12.0),
         ("$12", 12.0),
         ("-$12.5", -12.5),
@@ -44,7 +55,45 @@ def test_a_number_is_read_as_chat_writes_it(text: str, value: float | None) -> N
 
 @pytest.mark.parametrize(
     "text",
-    ["45-50", ">45", "1/2", "12k", "3 million", "3,14", "1,23", "about", "inf", "1_0", "4 5"],
+    [
+        "45-50",
+        ">45",
+        "1/2",
+        "12k",
+        "3 million",
+        "3,14",
+        "1,23",
+        "about",
+        "inf",
+        "1_0",
+        "4 5",
+        "3 to 5",
+        "10 or 12",
+        "5 e1",
+        "2.5 x 10^3",
+        "5 of 10",
+        "12 dozen",
+        "2 hundred",
+        "5 lakhs",
+        "5 millions",
+        "5k",
+        "3 k",
+        "5 K",
+        "7 mn",
+        "2bn",
+        "5 kUSD",
+        "5 Mio.",
+        "5 hundred/year",
+        "3 to",
+        "5e",
+        "2 x",
+        "5 kg 200",
+        "5 US dollars",
+        "2 ½",
+        "10³",
+        "+-3",
+        "5h30",
+    ],
 )
 def test_what_is_not_one_number_is_refused(text: str) -> None:
     with pytest.raises(CellError) as caught:
@@ -107,3 +156,54 @@ def test_a_line_of_cells_reads_back_here_and_with_pythons_reader(cells: list[str
     line = csv_line(cells)
     assert next(csv.reader([line])) == cells
     assert csv_cells(line) == cells
+
+
+WRITTEN = st.tuples(
+    st.sampled_from(["", "-", "$", "-€", "~"]),
+    st.decimals(0, 10**6, places=2).map(lambda number: f"{number:,}"),
+    st.sampled_from(["", " "]),
+)
+
+
+@given(WRITTEN, st.sampled_from(["", "kg", "%", "°C", "µm", "mg/dL", "m/s", "m²", "EUR", "years"]))
+def test_one_number_with_one_unit_is_read_as_that_number(
+    written: tuple[str, str, str], unit: str
+) -> None:
+    before, digits, space = written
+    sign = "-" if "-" in before else ""
+    assert plain_number(before + digits + space + unit) == sign + digits.replace(",", "")
+
+
+@given(
+    WRITTEN,
+    st.sampled_from(["hundred", "thousand", "million", "billion", "dozen", "lakh", "crore"]),
+    st.sampled_from(["", "s"]),
+    st.sampled_from([str.lower, str.upper, str.title]),
+)
+def test_a_number_with_a_number_word_is_refused(
+    written: tuple[str, str, str], word: str, plural: str, case: Callable[[str], str]
+) -> None:
+    assert plain_number("".join(written) + case(word + plural)) is None
+
+
+@given(
+    st.integers(0, 999),
+    st.sampled_from(
+        [" to ", " or ", " of ", "-", " - ", "/", " x ", "x", "*", " e", "^", ":", " "]
+    ),
+    st.integers(0, 999),
+    st.sampled_from(["", " kg"]),
+)
+def test_two_numbers_are_never_read_as_one(
+    first: int, between: str, second: int, unit: str
+) -> None:
+    assert plain_number(f"{first}{between}{second}{unit}") is None
+
+
+@given(st.text(st.sampled_from("0123456789.,-+ $%kgxe/tom²½'~"), max_size=12))
+def test_whatever_is_read_is_one_finite_number(text: str) -> None:
+    number = plain_number(text)
+    if number is not None:
+        assert math.isfinite(float(number))
+        # One run of digits and separators, and at most the power of a unit such as m2.
+        assert len(re.findall(r"[\d][\d.,']*|\.\d+", re.sub(r"m\^?[23]", "", text))) == 1

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from rddg_ray.novelty import copy_rate, repeat_rate, row_key
+from rddg_ray.novelty import copy_rate, row_key
 from rddg_ray.table import Table, from_frame
 
 
@@ -22,8 +22,3 @@ def test_ids_and_constants_do_not_make_a_row_new(hostile: Table) -> None:
 def test_the_natural_rate_is_the_share_of_rows_known_elsewhere() -> None:
     assert copy_rate([("a",), ("b",), ("a",), ("c",)], [("a",), ("z",)]) == 0.5
     assert copy_rate([], [("a",)]) == 0.0
-
-
-def test_the_first_of_equal_rows_is_no_repeat() -> None:
-    assert repeat_rate([("a",), ("a",), ("b",), ("a",)]) == 0.5
-    assert repeat_rate([]) == 0.0

@@ -9,8 +9,12 @@ import pandas as pd
 import pytest
 
 from rddg_ray.codes import Codes
+from rddg_ray.config import EmbeddedSettings
 from rddg_ray.exchange import Prompt
-from rddg_ray.prompts import PromptWriter
+from rddg_ray.llm.embedded.columns import read_columns
+from rddg_ray.llm.embedded.replying import reply
+from rddg_ray.parsing import RowParser
+from rddg_ray.prompts import MAX_CATEGORIES, PromptWriter
 from rddg_ray.table import Table, from_frame
 
 ROWS = {"low": [0, 3], "-high": [2], "1. mid": [1]}
@@ -140,3 +144,52 @@ def test_sampling_options_travel_with_every_prompt(hostile: Table) -> None:
     for prompt, phase in phases:
         assert (prompt.phase, prompt.temperature, prompt.max_completion_tokens) == (phase, 0.5, 900)
         assert prompt.system.startswith("You write realistic rows for a table.")
+
+
+def many(n_values: int) -> Table:
+    """Return a table whose column `code` has so many values, of which the first is frequent."""
+    codes = [f"v{i % n_values:04d}" for i in range(2 * n_values)] + ["v0000"] * 9
+    labels = ["ab"[i % 2] for i in range(len(codes))]
+    numbers = [i * 7 % 50 for i in range(len(codes))]
+    return from_frame(pd.DataFrame({"code": codes, "x": numbers, "y": labels}), "y")
+
+
+def entry(prompt: Prompt) -> str:
+    return next(line for line in prompt.user.split("\n") if line.startswith('- "code"'))
+
+
+def test_of_many_categories_the_most_frequent_are_listed_and_the_rest_is_counted() -> None:
+    table = many(2000)
+    line = entry(PromptWriter(table, Codes()).generation({"a": [3000]}, {"a": 2}))
+    listed = re.findall(r'"(v\d+)"', line)
+    assert tuple(listed) == table.schema["code"].categories[:MAX_CATEGORIES]
+    assert listed[0] == "v0000"
+    assert line.endswith(f", and {2000 - MAX_CATEGORIES} more, as rows show them.")
+    assert len(line) < 1000
+
+
+def test_a_list_of_categories_at_the_limit_is_whole() -> None:
+    line = entry(PromptWriter(many(MAX_CATEGORIES), Codes()).constraints(""))
+    assert line.count('"v') == MAX_CATEGORIES
+    assert "more" not in line
+
+
+def test_the_list_of_categories_does_not_depend_on_the_rows_shown() -> None:
+    writer = PromptWriter(many(200), Codes())
+    lines = {entry(writer.generation({"a": [at]}, {"a": 2})) for at in (0, 150, 398)}
+    assert len(lines) == 1
+
+
+@pytest.mark.parametrize("with_codes", [True, False])
+def test_the_embedded_reader_reads_a_cut_list_and_answers_with_values_of_the_column(
+    with_codes: bool,
+) -> None:
+    table = many(200)
+    codes = Codes.draw(table.prompt_columns, 0) if with_codes else Codes()
+    rows = {label: list(range(place, 60, 2)) for place, label in enumerate("ab")}
+    prompt = PromptWriter(table, codes).generation(rows, {"a": 8, "b": 8})
+    told = next(c for c in read_columns(prompt.user) if c.name == "code")
+    assert len(told.categories) == MAX_CATEGORIES
+    text = reply([("user", prompt.user)], EmbeddedSettings(malformed_share=0.0))
+    parsed = RowParser(table.prompt_columns, codes, table.classes).parse(text)
+    assert len(parsed.rows) == 16

@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rddg_ray.relations import associations, correlation_ratio, cramers_v, pearson
-from rddg_ray.schema import Column
+from rddg_ray.relations import pearson
 
 
 def test_pearson_is_numpy_s_where_nothing_is_missing() -> None:
@@ -37,34 +36,3 @@ def test_a_constant_column_correlates_with_nothing(constant: float) -> None:
 
 def test_no_rows_have_no_correlation() -> None:
     assert pearson(np.zeros((0, 2))).tolist() == [[0.0, 0.0], [0.0, 0.0]]
-
-
-def test_the_correlation_ratio_is_the_between_share_of_the_squares() -> None:
-    # Groups (1, 3) and (5, 7): total 20, between 2 * (2 - 4)^2 + 2 * (6 - 4)^2 = 16.
-    groups, values = np.array([0, 0, 1, 1]), np.array([1.0, 3.0, 5.0, 7.0])
-    assert correlation_ratio(groups, values) == pytest.approx(np.sqrt(16 / 20))
-    assert correlation_ratio(groups, np.full(4, 0.1)) == 0.0
-    assert correlation_ratio(np.full(4, -1), values) == 0.0
-
-
-def test_cramers_v_is_one_for_renamed_and_zero_for_independent_columns() -> None:
-    first = np.array([0, 0, 1, 1, 2, 2])
-    assert cramers_v(first, 2 - first) == pytest.approx(1.0)
-    assert cramers_v(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])) == 0.0
-    assert cramers_v(first, np.zeros(6, dtype=int)) == 0.0
-    assert cramers_v(first, np.full(6, -1)) == 0.0
-
-
-def test_associations_cover_every_pair_of_kinds() -> None:
-    columns = [
-        Column("x", "numerical"),
-        Column("c", "categorical", categories=("a", "b")),
-        Column("y", "numerical"),
-        Column("d", "categorical", categories=("p", "q")),
-    ]
-    values = [[1, 3, 5, 7], ["a", "a", "b", "b"], [-1, -3, -5, None], ["p", "p", "q", None]]
-    found = associations(columns, values)
-    assert found == pytest.approx(found.T)
-    assert found[0, 2] == pytest.approx(1.0)
-    assert found[0, 1] == pytest.approx(np.sqrt(16 / 20))
-    assert found[1, 3] == pytest.approx(1.0)

@@ -210,7 +210,7 @@ def test_a_chain_ends_at_its_limits_with_an_honest_shortfall() -> None:
     cases: list[tuple[dict[str, Any], Callable[[Prompt], Completion], str, int, int]] = [
         ({"max_rounds": 3}, one_row, "rounds", 3, 97),
         ({"max_empty_rounds": 2}, lambda _: Completion("sorry", "m"), "empty_rounds", 2, 100),
-        ({"max_calls": 5, "batches_per_round": 2}, one_row, "budget", 3, 95),
+        ({"max_calls": 5, "batches_per_round": 2}, one_row, "budget", 2, 96),
     ]
     for options, answer, reason, n_rounds, lacking in cases:
         study = chain({"c": 100}, method="epic", **options)
@@ -219,11 +219,34 @@ def test_a_chain_ends_at_its_limits_with_an_honest_shortfall() -> None:
         assert (len(infos), study.shortfall(state)["c"]) == (n_rounds, lacking)
 
 
-def test_no_more_calls_are_asked_than_allowed() -> None:
-    for max_calls in range(1, 8):
+def test_no_more_calls_are_asked_than_allowed_and_a_round_is_asked_whole() -> None:
+    for max_calls in range(1, 9):
         writer = Writer()
         state, _, _ = run(chain({"b": 90}, batches_per_round=3, max_calls=max_calls), writer)
-        assert len(writer.prompts) == state.n_calls == max_calls
+        # Relations and rules take a call each, a round three.
+        whole = min(max_calls, 2) + max(max_calls - 2, 0) // 3 * 3
+        assert len(writer.prompts) == state.n_calls == whole
+
+
+def test_a_limit_changes_no_prompt_before_it_is_reached() -> None:
+    free, limited = Writer(), Writer()
+    run(chain({"b": 90}, batches_per_round=3), free)
+    run(chain({"b": 90}, batches_per_round=3, max_calls=6, max_rounds=9), limited)
+    assert 0 < len(limited.prompts) < len(free.prompts)
+    assert limited.prompts == free.prompts[: len(limited.prompts)]
+
+
+def test_the_default_round_limit_leaves_room_for_any_target() -> None:
+    numbers = itertools.count(1000)
+
+    def five_rows(_: Prompt) -> Completion:
+        return Completion("\n".join(f"c,{next(numbers)}.5,1,p" for _ in range(5)), "m")
+
+    # A third of what is asked for comes back: 15 rows are asked for, 5 accepted.
+    study = chain({"c": 4000}, method="epic")
+    state, infos, _ = run(study, five_rows)
+    assert study.ended_because(state) == "target"
+    assert len(infos) == 800
 
 
 def test_rounds_before_generation_do_not_count_against_its_limit() -> None:

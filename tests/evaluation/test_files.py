@@ -2,12 +2,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
-from rddg_ray.errors import ConfigError, DataError
+from rddg_ray.errors import ConfigError, DataError, StoreError
+from rddg_ray.evaluation.cells import Cell
 from rddg_ray.evaluation.files import evaluate_files, read_fits, run_in_order
+from rddg_ray.evaluation.fits import FitRow, GridData
 from rddg_ray.evaluation.summary import summarise
 
 MakeRows = Callable[..., pd.DataFrame]
@@ -106,6 +109,40 @@ def test_a_generative_method_needs_a_file(tmp_path: Path, make_rows: MakeRows) -
     paths = write(tmp_path, make_rows)
     with pytest.raises(ConfigError, match="given as a synthetic file"):
         evaluate_files(paths["train"], paths["test"], "bought", out=tmp_path, methods=["rddg"])
+
+
+@pytest.mark.parametrize("out", ["made.csv", "made.csv/deeper"])
+def test_an_out_that_is_a_file_is_refused_before_anything_is_fitted(
+    tmp_path: Path, make_rows: MakeRows, out: str
+) -> None:
+    paths = write(tmp_path, make_rows)
+    fitted: list[object] = []
+
+    def executor(groups: list[list[Cell]], data: GridData) -> list[FitRow]:
+        fitted.extend(groups)
+        return []
+
+    with pytest.raises(StoreError, match=r"fits\.parquet: cannot be written: .*; choose another"):
+        evaluate_files(paths["train"], paths["test"], "bought", out=tmp_path / out,
+                       executor=executor)  # fmt: skip
+    assert not fitted
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("methods", ["original", "smotenc", "original"]),
+        ("classifiers", ["lightgbm", "lightgbm"]),
+        ("classifier_states", [0, 1, 0]),
+        ("generator_states", [2, 2]),
+    ],
+)
+def test_what_is_named_twice_is_refused(
+    tmp_path: Path, make_rows: MakeRows, key: str, values: list[Any]
+) -> None:
+    paths = write(tmp_path, make_rows)
+    with pytest.raises(ConfigError, match=f"{key}: {values[-1]!r} is named twice"):
+        evaluate_files(paths["train"], paths["test"], "bought", out=tmp_path, **{key: values})
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from rddg_ray.errors import DataError
-from rddg_ray.evaluation.summary import summarise, to_markdown
+from rddg_ray.evaluation.summary import summarise
 from rddg_ray.evaluation.utility import METRICS, score
 
 
@@ -80,15 +80,21 @@ def test_a_failed_method_is_counted_and_shown_as_failed() -> None:
     rows = [fit("original", 0, truth, predicted), fit("smotenc", 0, truth, predicted) | blank]
     found = summarise(pd.DataFrame(rows), n_draws=20)
     assert pick(found, "smotenc", "f1")["n_errors"] == 1
-    assert "failed" in to_markdown(found)
+    assert np.isnan(pick(found, "smotenc", "f1")["mean"])
 
 
-def test_the_markdown_table_has_a_row_a_method_and_escapes_bars() -> None:
-    rows = [fit("original", 0, *rows_with(5, 10, 20)), fit("a|b", 0, *rows_with(8, 10, 20))]
-    lines = to_markdown(summarise(pd.DataFrame(rows), n_draws=20)).splitlines()
-    assert len(lines) == 4
-    assert lines[3].startswith("| t | a\\|b | 10 | 88.89")
-    assert "+22.22 [" in lines[3]
+@pytest.mark.parametrize("others", [[], ["u"]])
+def test_a_table_of_which_every_fit_failed_has_rows_without_figures(others: list[str]) -> None:
+    blank = dict.fromkeys(METRICS, np.nan) | {"error": "no", "truth": b"", "predicted": b"",
+                                              "positive": -1}  # fmt: skip
+    truth, predicted = rows_with(5, 10, 20)
+    rows = [fit(m, s, truth, predicted) | blank for m in ("original", "rddg") for s in (0, 1)]
+    rows += [fit("original", 0, truth, predicted) | {"dataset": name} for name in others]
+    found = summarise(pd.DataFrame(rows), n_draws=20)
+    failed = found[found["dataset"] == "t"]
+    assert failed["n_errors"].tolist() == [2] * 2 * len(METRICS)
+    assert failed[["mean", "std", "difference", "low", "high"]].isna().all(axis=None)
+    assert found.loc[found["dataset"] != "t", "n_errors"].eq(0).all()
 
 
 def test_fits_with_other_test_rows_cannot_be_compared() -> None:

@@ -68,6 +68,12 @@ def test_a_completion_carries_text_model_tokens_and_finish_reason(scripted, answ
     ]
 
 
+def test_half_a_surrogate_pair_in_a_reply_can_be_stored(scripted, answer, chat):
+    completion, _ = completed(scripted(answer(body=chat("hi \ud83d there"))))
+    assert completion.text == "hi ? there"
+    assert completion.text.encode("utf-8")
+
+
 def test_settings_left_open_are_not_sent(scripted, answer, chat):
     _, server = completed(scripted(answer(body=chat())), Prompt("", "hi", "relations"))
     messages = [{"role": "user", "content": "hi"}]

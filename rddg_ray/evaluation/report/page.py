@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Set
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -146,5 +147,6 @@ def _write(path: Path, content: bytes) -> Path:
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error}") from error
     finally:
-        staged.unlink(missing_ok=True)
+        with suppress(OSError):  # an error on the way out would hide the one that matters
+            staged.unlink(missing_ok=True)
     return path

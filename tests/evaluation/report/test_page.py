@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rddg_ray.errors import StoreError
 from rddg_ray.evaluation.fits import DatasetRows, GridData, cells, fit_group, to_frame
 from rddg_ray.evaluation.report.context import ReportContext
 from rddg_ray.evaluation.report.page import write_report
+from rddg_ray.evaluation.utility import METRICS
 from rddg_ray.table import Table, conform, from_frame
 
 HOSTILE = "<script>alert('x')</script>"
@@ -202,6 +204,25 @@ def test_a_run_without_fits_or_rows_still_has_a_page(tmp_path: Path, train: Tabl
         "utf-8"
     )
     assert "toy" in text
+
+
+def test_a_run_of_which_every_fit_failed_still_has_a_page(
+    tmp_path: Path, context: ReportContext
+) -> None:
+    figures = dict.fromkeys(METRICS, np.nan)
+    failed = context.fits.assign(**figures, error="no room", truth=b"", predicted=b"", positive=-1)
+    page = Page(write_report(tmp_path, replace(context, fits=failed)).read_text("utf-8"))
+    assert page.texts.count("no room") == 4
+    assert "failed" in page.texts
+    assert any("rddg has no fits to compare" in text for text in page.texts)
+    assert page.open == [] == page.unclosed
+
+
+def test_a_report_that_cannot_be_written_says_where(tmp_path: Path, train: Table) -> None:
+    (tmp_path / "report").write_text("a file")
+    empty = ReportContext("Empty", pd.DataFrame(), {"toy": DatasetRows(train, train)})
+    with pytest.raises(StoreError, match=r"report.*: cannot be written"):
+        write_report(tmp_path, empty)
 
 
 def test_a_table_of_two_hundred_columns_and_one_class_of_rows_is_drawn(tmp_path: Path) -> None:

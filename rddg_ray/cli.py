@@ -1,0 +1,494 @@
+"""The `rddg` command. Heavy libraries are imported where they are used: `--help` is instant."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rddg_ray.errors import (
+    BudgetError,
+    ConfigError,
+    DataError,
+    PermanentLLMError,
+    RddgError,
+    StoreError,
+    TransientLLMError,
+)
+
+if TYPE_CHECKING:
+    from rddg_ray.config import SynthesisSettings
+    from rddg_ray.runtime.executor import Executor
+    from rddg_ray.runtime.pipeline import RunResult
+    from rddg_ray.runtime.progress import Progress
+
+EXIT_DONE, EXIT_SHORTFALL = 0, 3
+EXIT_DATA, EXIT_STORE, EXIT_RESUMABLE, EXIT_CREDENTIALS, EXIT_SETTINGS = 65, 73, 75, 77, 78
+_REFUSED = (401, 402, 403)
+EXIT_INTERRUPTED = 130
+_FORMATS = (".csv", ".parquet", ".pq")
+
+app = typer.Typer(
+    help="Rows for the rare classes of a table, written by a language model under measured "
+    "feedback.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    epilog="Exit codes: 0 done, 3 done with a shortfall, 65 unusable table, 73 unusable run "
+    "directory, 75 stopped and resumable, 77 credentials or quota, 78 settings, 130 interrupted "
+    "and resumable.",
+)
+
+TableArgument = Annotated[Path, typer.Argument(help="CSV or Parquet file.")]
+TargetOption = Annotated[str, typer.Option("--target", "-t", help="Name of the class column.")]
+MetadataOption = Annotated[
+    Path | None,
+    typer.Option(help="SDV Metadata V2 JSON that overrides what is inferred of columns."),
+]
+MissingOption = Annotated[
+    list[str] | None,
+    typer.Option("--missing", help="Cell text that means missing; repeat. Default: ?, NA, ..."),
+]
+RareOption = Annotated[
+    str | None, typer.Option("--rare-class", help="The rare class; default: the smallest.")
+]
+MethodOption = Annotated[
+    str, typer.Option(help="rddg, epic, rddg_no_feedback or rddg_random_coreset.")
+]
+RowsOption = Annotated[
+    int | None, typer.Option("--rows", "-n", min=1, help="Rows to add to the rare class.")
+]
+PerClassOption = Annotated[
+    list[str] | None,
+    typer.Option("--per-class", help="CLASS=ROWS to add to a class; repeat."),
+]
+StrategyOption = Annotated[
+    str | None,
+    typer.Option("--strategy", help="imbalanced-learn's sampling_strategy: a name or a ratio."),
+]
+BaseUrlOption = Annotated[
+    str | None,
+    typer.Option(
+        help="An OpenAI-compatible endpoint, e.g. https://api.openai.com/v1. Default: the "
+        "embedded sampler (statistical, not a language model).",
+    ),
+]
+ModelOption = Annotated[str | None, typer.Option(help="Name the endpoint knows the model by.")]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(help="NAME of the environment variable that holds the key (never the key)."),
+]
+KeyFileOption = Annotated[Path | None, typer.Option(help="File that holds the key.")]
+ReplayOption = Annotated[
+    Path | None, typer.Option(help="Answer from this recordings file (JSON lines).")
+]
+ConcurrencyOption = Annotated[int, typer.Option(min=1, help="Calls in flight at most.")]
+StateOption = Annotated[int, typer.Option("--random-state", min=0, help="Seeds every draw.")]
+CodesOption = Annotated[
+    bool, typer.Option("--codes/--no-codes", help="Show category values as random words.")
+]
+CopiesOption = Annotated[
+    bool, typer.Option("--allow-copies", help="Accept rows equal to a real row.")
+]
+MaxCallsOption = Annotated[int | None, typer.Option(min=1, help="Calls a chain makes at most.")]
+AddressOption = Annotated[
+    str | None, typer.Option(help="Of a running Ray cluster (or auto). Default: a local Ray.")
+]
+RayOption = Annotated[bool, typer.Option("--ray/--no-ray", help="On Ray, or in this process.")]
+
+
+@app.command()
+def generate(
+    table: TableArgument,
+    target: TargetOption,
+    rows: RowsOption = None,
+    per_class: PerClassOption = None,
+    strategy: StrategyOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="CSV or Parquet file for the new rows.")
+    ] = None,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keeps every reply; the same command goes on from there. Default: "
+            "runs/<table>-<hash of the settings>."
+        ),
+    ] = None,
+    method: MethodOption = "rddg",
+    metadata: MetadataOption = None,
+    missing: MissingOption = None,
+    rare_class: RareOption = None,
+    base_url: BaseUrlOption = None,
+    model: ModelOption = None,
+    api_key_env: KeyOption = None,
+    api_key_file: KeyFileOption = None,
+    replay: ReplayOption = None,
+    max_concurrency: ConcurrencyOption = 16,
+    random_state: StateOption = 0,
+    codes: CodesOption = True,
+    allow_copies: CopiesOption = False,
+    max_calls: MaxCallsOption = None,
+    ray: RayOption = False,
+    address: AddressOption = None,
+) -> None:
+    """Generate rows for the rare classes of TABLE. All its rows may be shown to the endpoint."""
+    from rddg_ray.config import MISSING_TOKENS
+    from rddg_ray.reading import read_table, write_rows
+    from rddg_ray.runtime.api import generate as generate_rows
+    from rddg_ray.runtime.api import run_folder
+    from rddg_ray.showing import show_result
+
+    frame = read_table(
+        table, target, metadata=metadata, rare_class=rare_class,
+        missing_values=MISSING_TOKENS if missing is None else tuple(missing),
+    )  # fmt: skip
+    settings = _synthesis_settings(
+        method=method, random_state=random_state,
+        wanted=_wanted(rows, per_class, strategy, frame.rare_class),
+        endpoint=_endpoint(base_url, model, api_key_env, api_key_file, replay, max_concurrency),
+        generation={"codes": codes, "allow_copies": allow_copies, "max_calls": max_calls},
+    )  # fmt: skip
+    out = out or Path(f"{table.stem}-synthetic.csv")
+    _check_writable(out)
+    run_dir = run_dir or Path("runs") / run_folder(frame, settings)
+    with _executor(ray or address is not None, address) as executor, _progress() as progress:
+        result = generate_rows(
+            frame, settings, run_dir=run_dir, executor=executor, progress=progress
+        )
+    write_rows(result.rows, frame.schema, out)
+    show_result(result, frame, out, run_dir)
+    raise typer.Exit(EXIT_SHORTFALL if result.shortfall else EXIT_DONE)
+
+
+@app.command()
+def preview(
+    table: TableArgument,
+    target: TargetOption,
+    rows: RowsOption = None,
+    per_class: PerClassOption = None,
+    strategy: StrategyOption = None,
+    method: MethodOption = "rddg",
+    metadata: MetadataOption = None,
+    missing: MissingOption = None,
+    rare_class: RareOption = None,
+    random_state: StateOption = 0,
+    codes: CodesOption = True,
+    full: Annotated[bool, typer.Option("--full", help="Print prompts whole.")] = False,
+) -> None:
+    """Show the prompts and how many calls to expect, without calling anything."""
+    from rddg_ray.config import MISSING_TOKENS
+    from rddg_ray.reading import read_table
+    from rddg_ray.runtime.previewing import preview as preview_chain
+    from rddg_ray.showing import show_preview
+
+    frame = read_table(
+        table, target, metadata=metadata, rare_class=rare_class,
+        missing_values=MISSING_TOKENS if missing is None else tuple(missing),
+    )  # fmt: skip
+    settings = _synthesis_settings(
+        method=method, random_state=random_state,
+        wanted=_wanted(rows, per_class, strategy, frame.rare_class),
+        endpoint={}, generation={"codes": codes},
+    )  # fmt: skip
+    show_preview(preview_chain(frame, settings), frame, full=full)
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="Settings file (YAML).")],
+    output: Annotated[
+        Path | None, typer.Option(help="Run directory, instead of the file's.")
+    ] = None,
+    ray: RayOption = True,
+    address: AddressOption = None,
+) -> None:
+    """Run tables x methods, evaluate and report. The same command goes on after a stop."""
+    from rddg_ray.config import load_settings
+    from rddg_ray.runtime.pipeline import run as run_pipeline
+    from rddg_ray.showing import show_run
+
+    settings = load_settings(config, {"output": str(output)} if output else None)
+    with _executor(ray or address is not None, address) as executor, _progress() as progress:
+        result = run_pipeline(settings, executor, progress)
+    show_run(result)
+    raise typer.Exit(_exit_code(result))
+
+
+@app.command()
+def evaluate(
+    train: Annotated[Path, typer.Option(help="Real training rows, CSV or Parquet.")],
+    test: Annotated[Path, typer.Option(help="Held-out real rows.")],
+    target: TargetOption,
+    synthetic: Annotated[
+        list[str] | None,
+        typer.Option(help="File of rows to add, or NAME=FILE; repeat for several tools."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for results.")] = Path(
+        "runs/evaluate"
+    ),
+    protocol: Annotated[
+        str, typer.Option(help="clean: encoders never see test rows; paper: as the authors.")
+    ] = "clean",
+    methods: Annotated[
+        list[str] | None,
+        typer.Option("--method", help="original, random_oversampling, smotenc; repeat."),
+    ] = None,
+    classifiers: Annotated[
+        list[str] | None,
+        typer.Option("--classifier", help="xgboost, catboost, lightgbm, gradient_boosting."),
+    ] = None,
+    classifier_states: Annotated[
+        int, typer.Option(min=1, help="Random states 0, 1, ... of each classifier.")
+    ] = 5,
+    max_synthetic_rows: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="First rows of each file to use. Default: all; 1000 by the paper's protocol.",
+        ),
+    ] = None,
+    rare_class: RareOption = None,
+    metadata: MetadataOption = None,
+    missing: MissingOption = None,
+) -> None:
+    """Train classifiers with and without synthetic rows, made by any tool, and compare."""
+    from rddg_ray.config import CLASSIFIERS, MISSING_TOKENS
+    from rddg_ray.evaluation.files import evaluate_files
+    from rddg_ray.showing import show_evaluation
+
+    found = evaluate_files(
+        train, test, target, _named_files(synthetic or []),
+        out=out, protocol=protocol, methods=tuple(methods or ("original",)),  # type: ignore[arg-type]  # checked there
+        classifiers=tuple(classifiers or CLASSIFIERS),
+        classifier_states=tuple(range(classifier_states)),
+        max_synthetic_rows=max_synthetic_rows, rare_class=rare_class, metadata=metadata,
+        missing_values=MISSING_TOKENS if missing is None else tuple(missing),
+    )  # fmt: skip
+    show_evaluation(found)
+
+
+@app.command()
+def report(
+    directory: Annotated[Path, typer.Argument(help="Run directory.")],
+) -> None:
+    """Write the report page of a run again, from what is on disk."""
+    from rddg_ray.runtime.reporting import rewrite_report
+
+    typer.echo(f"Report: {rewrite_report(directory)}")
+
+
+@app.command()
+def datasets() -> None:
+    """List the data sets that settings files may name."""
+    from rddg_ray.datasets import names
+    from rddg_ray.showing import show_datasets
+
+    show_datasets(names())
+
+
+@app.command()
+def endpoint(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8000,
+    random_state: StateOption = 0,
+    bias: Annotated[float, typer.Option(help="Shift of means, in standard deviations.")] = 0.1,
+    dispersion: Annotated[float, typer.Option(help="Factor on spreads.")] = 1.0,
+    gain: Annotated[float, typer.Option(help="Share of a named difference it corrects.")] = 0.7,
+    malformed_share: Annotated[float, typer.Option(help="Rows written wrongly.")] = 0.02,
+    copy_share: Annotated[float, typer.Option(help="Rows that repeat an example.")] = 0.02,
+    latency_s: Annotated[float, typer.Option(help="Seconds before a reply.")] = 0.0,
+    error_share: Annotated[float, typer.Option(help="Calls answered with an error.")] = 0.0,
+) -> None:
+    """Serve the embedded sampler over HTTP (statistical, not a language model)."""
+    from rddg_ray.config import EmbeddedSettings, checked
+    from rddg_ray.llm.embedded import serve
+
+    flaws = {
+        "random_state": random_state, "bias": bias, "dispersion": dispersion, "gain": gain,
+        "malformed_share": malformed_share, "copy_share": copy_share, "latency_s": latency_s,
+        "error_share": error_share,
+    }  # fmt: skip
+    serve(
+        host,
+        port,
+        checked(EmbeddedSettings, flaws, "rddg endpoint"),
+        on_start=lambda url: typer.echo(
+            f"Serving the embedded sampler (not a language model) at {url} - Ctrl-C ends it"
+        ),
+    )
+
+
+def _check_writable(path: Path) -> None:
+    """Find out before anything is paid for whether the rows can be written in the end."""
+    if path.suffix.lower() not in _FORMATS:
+        raise ConfigError(f"--out {path}: expected a name that ends in {' or '.join(_FORMATS)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {path}: its folder cannot be made: {error}") from error
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"--out {path}: cannot be written; choose another file")
+
+
+def _wanted(
+    rows: int | None, per_class: list[str] | None, strategy: str | None, rare_class: str
+) -> dict[str, Any]:
+    """Return the generation settings that say how many rows to add."""
+    options = {"--rows": rows, "--per-class": per_class, "--strategy": strategy}
+    given = [name for name, value in options.items() if value]
+    if len(given) > 1:
+        raise ConfigError(f"give one of {' and '.join(given)}, not both")
+    if rows is not None:
+        return {"rows_per_class": {rare_class: rows}}
+    if per_class:
+        counts = [_class_count(text) for text in per_class]
+        labels = [label for label, _ in counts]
+        if repeated := [label for label in labels if labels.count(label) > 1]:
+            raise ConfigError(f"--per-class names class {repeated[0]!r} twice; give it once")
+        return {"rows_per_class": dict(counts)}
+    if strategy is None:
+        return {}
+    try:
+        return {"sampling_strategy": float(strategy)}
+    except ValueError:
+        return {"sampling_strategy": strategy}
+
+
+def _class_count(text: str) -> tuple[str, int]:
+    label, mark, count = text.rpartition("=")
+    if not mark or not count.isdigit():
+        raise ConfigError(f"--per-class {text!r}: expected CLASS=ROWS, e.g. --per-class sick=100")
+    return label, int(count)
+
+
+def _named_files(texts: list[str]) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for text in texts:
+        name, mark, path = text.partition("=")
+        # A path may hold "=": what exists as a file is a file.
+        if not mark or Path(text).is_file():
+            name, path = Path(text).stem, text
+        if name in files:
+            raise ConfigError(f"--synthetic: two files are named {name!r}; use NAME=FILE")
+        files[name] = Path(path)
+    return files
+
+
+def _endpoint(
+    base_url: str | None,
+    model: str | None,
+    api_key_env: str | None,
+    api_key_file: Path | None,
+    replay: Path | None,
+    max_concurrency: int,
+) -> dict[str, Any]:
+    content: dict[str, Any] = {"max_concurrency": max_concurrency}
+    if replay is not None:
+        content |= {"kind": "replay", "replay_path": replay}
+    elif base_url is not None:
+        content |= {"kind": "openai", "base_url": base_url}
+    if model is not None:
+        content["model"] = model
+    if api_key_env is not None:
+        content["api_key_env"] = api_key_env
+    if api_key_file is not None:
+        content["api_key_file"] = api_key_file
+    return content
+
+
+def _synthesis_settings(
+    *,
+    method: str,
+    random_state: int,
+    wanted: dict[str, Any],
+    endpoint: dict[str, Any],
+    generation: dict[str, Any],
+) -> SynthesisSettings:
+    from rddg_ray.config import SynthesisSettings, checked
+
+    content = {
+        "method": method,
+        "random_state": random_state,
+        "endpoint": endpoint,
+        "generation": generation | wanted,
+    }
+    return checked(SynthesisSettings, content, "command line")
+
+
+@contextmanager
+def _executor(on_ray: bool, address: str | None) -> Iterator[Executor]:
+    if not on_ray:
+        from rddg_ray.runtime.local import LocalExecutor
+
+        yield LocalExecutor()
+        return
+    from rddg_ray.runtime.cluster import ray_session
+
+    with ray_session(address):
+        from rddg_ray.runtime.actors import RayExecutor
+
+        yield RayExecutor()
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    from rddg_ray.runtime.progress import JsonProgress, TerminalProgress
+
+    if sys.stderr.isatty():
+        with TerminalProgress() as bars:
+            yield bars
+    else:
+        yield JsonProgress()
+
+
+def _exit_code(result: RunResult) -> int:
+    return EXIT_SHORTFALL if result.shortfall else EXIT_DONE
+
+
+def exit_code_of(error: RddgError) -> int:
+    """Return the exit code that tells a scheduler who must act."""
+    if isinstance(error, PermanentLLMError):
+        refused = error.status in _REFUSED or error.code == "insufficient_quota"
+        return EXIT_CREDENTIALS if refused else EXIT_SETTINGS
+    codes: tuple[tuple[type[RddgError], int], ...] = (
+        (ConfigError, EXIT_SETTINGS),
+        (DataError, EXIT_DATA),
+        (TransientLLMError, EXIT_RESUMABLE),
+        (BudgetError, EXIT_RESUMABLE),
+        (StoreError, EXIT_STORE),
+    )
+    return next((code for kind, code in codes if isinstance(error, kind)), 1)
+
+
+class _Stopped(SystemExit):
+    """Raised by SIGTERM, which schedulers send: actors and files close on the way out."""
+
+
+def _stop(*_: object) -> None:
+    raise _Stopped(EXIT_RESUMABLE)
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        app()
+    except RddgError as error:
+        typer.echo(f"rddg: {error}", err=True)
+        sys.exit(exit_code_of(error))
+    except SystemExit as error:
+        # Typer turns an interrupt into its exit code without a word.
+        if isinstance(error, _Stopped) or error.code == EXIT_INTERRUPTED:
+            typer.echo("rddg: stopped; the same command goes on from here", err=True)
+        raise
+    except BrokenPipeError:
+        # The reader of our output has left; writing it elsewhere keeps Python from complaining.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

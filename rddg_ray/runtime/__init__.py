@@ -1,0 +1,1 @@
+"""Where chains meet the world: disk, clock, event loop and Ray."""

@@ -1,0 +1,135 @@
+"""The report page of a run, from what the run directory holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from rddg_ray.config import RunSettings, TableSettings, settings_from
+from rddg_ray.errors import StoreError
+from rddg_ray.evaluation.files import read_fits
+from rddg_ray.evaluation.report.context import ReportContext
+from rddg_ray.evaluation.report.page import write_report
+from rddg_ray.runtime.chains import ENDED_BECAUSE, ChainOutcome
+from rddg_ray.runtime.published import grid_rows
+from rddg_ray.runtime.store import RunDirectory
+from rddg_ray.runtime.tables import PreparedTable, prepare
+
+
+def write_run_report(
+    store: RunDirectory,
+    settings: RunSettings,
+    prepared: Mapping[str, PreparedTable],
+    outcomes: Sequence[ChainOutcome],
+    fits: pd.DataFrame,
+) -> Path:
+    """Write `report/` of a run and return the page's path.
+
+    Args:
+        store: The run directory, whose published rows are shown.
+        settings: What was run.
+        prepared: Training and test rows by data set.
+        outcomes: What became of each chain.
+        fits: One row a fit.
+    """
+    models = sorted({outcome.model for outcome in outcomes if outcome.model})
+    endpoint = settings.endpoint
+    context = ReportContext(
+        title=f"rddg_ray: {settings.name}",
+        fits=fits,
+        datasets=grid_rows(settings, prepared, store),
+        model=", ".join(models),
+        endpoint=endpoint.base_url or f"{endpoint.kind} on this machine",
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        rejects=_rejects(outcomes),
+        shortfalls=_shortfalls(outcomes),
+        usage=_usage(outcomes),
+        settings=settings.model_dump(mode="json"),
+        versions=store.read_run()["versions"],
+        notes=tuple(_notes(settings, prepared)),
+    )
+    return write_report(store.path, context)
+
+
+def rewrite_report(directory: Path) -> Path:
+    """Write the report of a finished run again, from its settings, tables, rows and fits.
+
+    Raises:
+        StoreError: If the directory holds no run, or one that has not finished.
+        DataError: If a table cannot be read any more.
+    """
+    store = RunDirectory(directory)
+    run = store.read_run()
+    settings = settings_from(run["settings"], source=str(directory / "run.json"))
+    settings = settings.model_copy(update={"output": directory})
+    known = store.manifest().get("chains", {})
+    outcomes = [ChainOutcome.from_record(entry["outcome"]) for entry in known.values()]
+    if not (directory / "evaluation" / "fits").is_dir():
+        raise StoreError(
+            f"{directory}: this run has not been evaluated, so there is nothing to report; "
+            "run `rddg run` with its settings until it finishes"
+        )
+    prepared = {entry.label: prepare(entry) for entry in settings.tables}
+    store.check_tables({name: rows.train for name, rows in prepared.items()})
+    fits = read_fits(directory)
+    wanted = fits["dataset"].isin(list(prepared)) & fits["method"].isin(list(settings.methods))
+    return write_run_report(store, settings, prepared, outcomes, fits[wanted])
+
+
+def _rejects(outcomes: Sequence[ChainOutcome]) -> pd.DataFrame:
+    rows = [
+        (outcome.spec.dataset, outcome.spec.method, reason, count)
+        for outcome in outcomes
+        for reason, count in outcome.rejects.items()
+    ]
+    frame = pd.DataFrame(rows, columns=["dataset", "method", "reason", "n"])
+    return frame.groupby(["dataset", "method", "reason"], sort=False, as_index=False)["n"].sum()
+
+
+def _shortfalls(outcomes: Sequence[ChainOutcome]) -> pd.DataFrame:
+    names = ["dataset", "method", "generator_state", "class", "wanted", "made", "why"]
+    rows = []
+    for outcome in outcomes:
+        spec = outcome.spec
+        for label in outcome.shortfall:
+            made = outcome.accepted.get(label, 0)
+            why = ENDED_BECAUSE[outcome.ended_because]
+            rows.append((spec.dataset, spec.method, spec.generator_state, label,
+                         spec.targets[label], made, why))  # fmt: skip
+    return pd.DataFrame(rows, columns=names)
+
+
+def _usage(outcomes: Sequence[ChainOutcome]) -> pd.DataFrame:
+    names = ["n_calls", "prompt_tokens", "completion_tokens", "cached_tokens"]
+    rows = [
+        (
+            outcome.spec.dataset,
+            outcome.spec.method,
+            *(getattr(outcome.usage, name) for name in names),
+        )
+        for outcome in outcomes
+    ]
+    frame = pd.DataFrame(rows, columns=["dataset", "method", *names])
+    return frame.groupby(["dataset", "method"], sort=False, as_index=False)[names].sum()
+
+
+def _notes(settings: RunSettings, prepared: Mapping[str, PreparedTable]) -> list[str]:
+    notes = [note for entry in settings.tables if (note := _note(entry))]
+    for name, rows in prepared.items():
+        notes += [
+            f"{name}: column {column!r} was not shown or learned ({reason})."
+            for column, reason in rows.train.left_out.items()
+        ]
+    return notes
+
+
+def _note(entry: TableSettings) -> str:
+    if entry.imbalance_ratio is None:
+        return ""
+    return (
+        f"{entry.label}: training rows were dropped until the largest class was "
+        f"{entry.imbalance_ratio:g} times the rarest; test rows are as they were."
+    )

@@ -1,0 +1,73 @@
+"""Chains in actors survive the loss of their process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pandas as pd
+import pytest
+
+from rddg_ray.config import EmbeddedSettings
+from rddg_ray.llm.embedded import serve_in_thread
+from rddg_ray.runtime.local import LocalExecutor
+from rddg_ray.runtime.pipeline import generate_rows
+from rddg_ray.runtime.tables import prepare
+
+N_CHAINS = 4
+
+
+@pytest.fixture
+def slow_server():
+    with serve_in_thread(EmbeddedSettings(latency_s=0.1)) as running:
+        yield running
+
+
+def kill_one_host(executor, server, n_requests):
+    """SIGKILL the process of the first actor once enough calls came; return its id."""
+    import ray
+
+    while server.n_requests < n_requests:
+        time.sleep(0.02)
+    process_id = ray.get(executor.hosts[0].process_id.remote())
+    os.kill(process_id, signal.SIGKILL)
+    return process_id
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_chains_of_a_killed_actor_go_on_from_the_journal(
+    tmp_path, configure, on_ray, published, slow_server
+):
+    def settings(name):
+        return configure(
+            tmp_path / name,
+            methods=["rddg"],
+            endpoint={"base_url": slow_server.base_url},
+            generation={"rows_per_class": {"ill": 40, "odd": 40}, "chain_per": "class"},
+        )
+
+    tables = {"people": prepare(settings("a").tables[0]).train}
+    unbroken = generate_rows(settings("unbroken"), tables, LocalExecutor())
+    n_calls, n_before = unbroken.usage.n_calls, slow_server.n_requests
+    assert n_calls >= 5 * N_CHAINS
+
+    executor, killed = on_ray(), []
+    killer = threading.Thread(
+        target=lambda: killed.append(kill_one_host(executor, slow_server, n_before + n_calls // 2))
+    )
+    killer.start()
+    broken = generate_rows(settings("broken"), tables, executor)
+    killer.join()
+
+    assert len(killed) == 1
+    whole = published(unbroken.path)
+    for key, frame in published(broken.path).items():
+        pd.testing.assert_frame_equal(frame, whole[key])
+    assert broken.usage == unbroken.usage
+    # Asked twice: at most the calls that the killed process had in flight.
+    assert 0 <= slow_server.n_requests - n_before - n_calls <= N_CHAINS
+    # Two actors, and the one that came back with a file of its own.
+    assert len(list((broken.path / "journal").glob("*.sqlite"))) in (2, 3)

@@ -46,7 +46,8 @@ def ray_session(
         num_gpus: GPUs of a local Ray; all by default.
 
     Raises:
-        ConfigError: If there is no cluster at that address.
+        ConfigError: If there is no cluster at that address, or the process is connected to
+            another one.
     """
     os.environ.update(_ENVIRONMENT)
     if address is None:
@@ -54,6 +55,7 @@ def ray_session(
     import ray
 
     if ray.is_initialized():
+        _check_same_cluster(address)
         yield
         return
     if address is not None:
@@ -145,6 +147,17 @@ def _home(folder: Path) -> Iterator[None]:
             del os.environ["HOME"]
         else:
             os.environ["HOME"] = before
+
+
+def _check_same_cluster(address: str | None) -> None:
+    import ray
+
+    here = ray.get_runtime_context().gcs_address
+    if address not in (None, "auto", here):
+        raise ConfigError(
+            f"address {address}: this process is connected to the Ray at {here} already; call "
+            "ray.shutdown() first, or leave the address out to use that one"
+        )
 
 
 def device_for_networks() -> str:

@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 from rddg_ray.config import EmbeddedSettings
+from rddg_ray.errors import ConfigError
 from rddg_ray.llm.embedded import serve_in_thread
+from rddg_ray.runtime.cluster import ray_session
 from rddg_ray.runtime.local import LocalExecutor
 from rddg_ray.runtime.pipeline import generate_rows
 from rddg_ray.runtime.tables import prepare
@@ -71,3 +73,16 @@ def test_chains_of_a_killed_actor_go_on_from_the_journal(
     assert 0 <= slow_server.n_requests - n_before - n_calls <= N_CHAINS
     # Two actors, and the one that came back with a file of its own.
     assert len(list((broken.path / "journal").glob("*.sqlite"))) in (2, 3)
+
+
+@pytest.mark.ray
+def test_a_process_on_one_ray_is_not_taken_to_another_silently(on_ray):
+    import ray
+
+    assert on_ray().hosts == []
+    with ray_session("auto"), ray_session():
+        pass
+    wrong = ray_session("127.0.0.1:9")
+    with pytest.raises(ConfigError, match=r"127\.0\.0\.1:9: this process is connected"), wrong:
+        pytest.fail("joined")
+    assert ray.is_initialized()

@@ -243,7 +243,6 @@ def test_120_chains_share_the_actors_there_are(tmp_path, configure, on_ray):
         methods=["epic"],
         generator_states=list(range(60)),
         generation={"rows_per_class": {"ill": 2, "odd": 2}, "chain_per": "class"},
-        evaluation={"classifiers": ["xgboost"], "classifier_states": []},
     )
     tables = {"people": prepare(settings.tables[0]).train}
     result = generate_rows(settings, tables, on_ray())

@@ -23,6 +23,7 @@ _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0"}
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 _MAX_FOLDER_CHARACTERS = 25
+_START_ATTEMPTS = 2
 _CONNECT_TIMEOUT_S = 10.0
 
 # Without this file Ray asks the cloud's metadata addresses where it runs.
@@ -70,14 +71,25 @@ def ray_session(
     own = {} if "RAY_TMPDIR" in os.environ else {"_temp_dir": str(home)}
     try:
         with _home(home):
-            _init(
-                address="local", num_cpus=num_cpus, num_gpus=num_gpus, include_dashboard=False,
-                **own,
-            )  # fmt: skip
+            _start(num_cpus=num_cpus, num_gpus=num_gpus, **own)
         yield
     finally:
         ray.shutdown()
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _start(**options: object) -> None:
+    """Start a local Ray; once more where a busy machine let a part of it come too late."""
+    import ray
+
+    for attempt in range(_START_ATTEMPTS):
+        try:
+            _init(address="local", include_dashboard=False, **options)
+            return
+        except RuntimeError:
+            ray.shutdown()
+            if attempt == _START_ATTEMPTS - 1:
+                raise
 
 
 def _short_folder() -> str:

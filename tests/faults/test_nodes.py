@@ -34,7 +34,15 @@ tables = {entry.label: prepare(entry).train for entry in settings.tables}
 # A dead node is noticed in 2 s instead of 20.
 health = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500,
           "health_check_timeout_ms": 500, "health_check_failure_threshold": 3}
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": health})
+for attempt in range(3):
+    try:
+        cluster = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": health}
+        )
+        break
+    except RuntimeError:  # Ray's own start gives up where the machine is busy.
+        if attempt == 2:
+            raise
 worker = cluster.add_node(num_cpus=1)
 told = {}
 with ray_session(address=cluster.address):

@@ -169,7 +169,7 @@ class GenerationSettings(_Settings):
 
 
 class EmbeddedSettings(_Settings):
-    """Known flaws of the embedded sampler (a statistical sampler, not a language model).
+    """Flaws and limits of the embedded sampler (a statistical sampler, not a language model).
 
     Attributes:
         bias: Shift of numerical means, in standard deviations of the rows it was shown.
@@ -179,6 +179,16 @@ class EmbeddedSettings(_Settings):
         copy_share: Share of rows that repeat an example row.
         latency_s: Seconds before a reply.
         error_share: Share of calls answered with an error of `error_status`.
+        requests_per_minute: Requests let through; None for no limit.
+        tokens_per_minute: Tokens let through; None for no limit.
+        policy: How a limit is enforced. `minute_bucket` holds a minute's worth and fills evenly;
+            `second_bucket` holds a second's worth; `sliding_window` looks at the last 60 s;
+            `fixed_window` starts anew every 60 s.
+        token_accounting: `reserve` charges prompt and cap of the reply on arrival (the reply
+            itself where there is no cap); `actual` the prompt on arrival and the reply's tokens
+            when it is sent.
+        rate_headers: Whether responses carry `x-ratelimit-*` headers.
+        retry_after: Whether refusals (429) carry `Retry-After`.
     """
 
     random_state: RandomState = 0
@@ -190,13 +200,107 @@ class EmbeddedSettings(_Settings):
     latency_s: Annotated[Real, Field(ge=0)] = 0.0
     error_share: Share = 0.0
     error_status: Literal[408, 409, 429, 500, 502, 503, 504] = 503
+    requests_per_minute: Positive | None = None
+    tokens_per_minute: Positive | None = None
+    policy: Literal["minute_bucket", "second_bucket", "sliding_window", "fixed_window"] = (
+        "minute_bucket"
+    )
+    token_accounting: Literal["reserve", "actual"] = "reserve"
+    rate_headers: bool = True
+    retry_after: bool = True
+
+
+# What the embedded endpoint does beside its replies.
+_NO_PART_OF_A_REPLY = (
+    "latency_s",
+    "error_share",
+    "error_status",
+    "requests_per_minute",
+    "tokens_per_minute",
+    "policy",
+    "token_accounting",
+    "rate_headers",
+    "retry_after",
+)
+
+
+class LimitSettings(_Settings):
+    """How fast calls may fly.
+
+    Attributes:
+        requests_per_minute: Most requests a minute; None for what the endpoint reports.
+        tokens_per_minute: Most prompt and completion tokens a minute, likewise.
+        tpm_accounting: What the endpoint charges against its tokens a minute: `reserve` prompt
+            and cap of the reply, `actual` what was used, `auto` to learn it from its headers
+            (and to count as under `reserve` until that is known).
+        pace: Share of a limit that is used.
+        tolerance_s: Seconds that calls may catch up after a pause.
+    """
+
+    requests_per_minute: Positive | None = None
+    tokens_per_minute: Positive | None = None
+    tpm_accounting: Literal["reserve", "actual", "auto"] = "auto"
+    pace: Annotated[Real, Field(gt=0, le=1)] = 0.985
+    tolerance_s: Annotated[Real, Field(ge=0)] = 0.5
+
+
+class BudgetSettings(_Settings):
+    """What a run may spend over all its starts, and what the endpoint charges.
+
+    Every cap holds for replies on record plus the worst case of calls whose outcome is unknown.
+    The worst case of a call without `generation.max_completion_tokens` is learned from replies,
+    not known; set it for a cap that holds whatever the endpoint does.
+
+    Attributes:
+        max_cost_usd: Money, in US dollars; needs the prices.
+        max_tokens: Prompt and completion tokens together.
+        max_calls: Replies.
+        prompt_usd_per_million: Price of a million prompt tokens.
+        cached_usd_per_million: Price of a million prompt tokens that the endpoint had in its
+            cache; that of other prompt tokens where it is left out.
+        completion_usd_per_million: Price of a million completion tokens.
+    """
+
+    max_cost_usd: Annotated[Real, Field(gt=0)] | None = None
+    max_tokens: Positive | None = None
+    max_calls: Positive | None = None
+    prompt_usd_per_million: Annotated[Real, Field(ge=0)] | None = None
+    cached_usd_per_million: Annotated[Real, Field(ge=0)] | None = None
+    completion_usd_per_million: Annotated[Real, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _priced(self) -> BudgetSettings:
+        prices = (self.prompt_usd_per_million, self.completion_usd_per_million)
+        if None in prices and (
+            self.max_cost_usd is not None or any(price is not None for price in prices)
+        ):
+            raise ValueError(
+                "prompt_usd_per_million and completion_usd_per_million are needed together, and "
+                "both for max_cost_usd: see the endpoint's price list"
+            )
+        if self.cached_usd_per_million is not None and None in prices:
+            raise ValueError("cached_usd_per_million is of no use without the other two prices")
+        return self
+
+
+class JournalSettings(_Settings):
+    """What is done about calls whose process died between asking and recording.
+
+    Attributes:
+        possibly_paid_twice: `retry` asks again and counts it; `hold` leaves the call as a dead
+            letter until `rddg retry-dead DIR`.
+    """
+
+    possibly_paid_twice: Literal["retry", "hold"] = "retry"
 
 
 class EndpointSettings(_Settings):
     """Where completions come from.
 
     The key itself is never a setting: `api_key_env` names an environment variable and
-    `api_key_file` a file, read where the calls are made.
+    `api_key_file` a file, read where the calls are made. `send_call_header` names each call to
+    the server in the header `x-rddg-call`; the embedded endpoint, which counts by it, is always
+    told.
     """
 
     kind: Literal["embedded", "openai", "replay"] = "embedded"
@@ -207,8 +311,12 @@ class EndpointSettings(_Settings):
     timeout_s: Annotated[Real, Field(gt=0)] = 120.0
     max_attempts: Positive = 6
     max_concurrency: Positive = 16
+    send_call_header: bool = False
     replay_path: Path | None = None
     embedded: EmbeddedSettings = EmbeddedSettings()
+    limits: LimitSettings = LimitSettings()
+    budget: BudgetSettings = BudgetSettings()
+    journal: JournalSettings = JournalSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> EndpointSettings:
@@ -351,7 +459,9 @@ class RunSettings(_Settings):
         endpoint = self.endpoint.model_dump(mode="json")
         for key in _CONNECTION_KEYS:
             endpoint.pop(key)
-        for key in ("latency_s", "error_share", "error_status"):
+        for part in ("send_call_header", "limits", "budget", "journal"):
+            endpoint.pop(part)
+        for key in _NO_PART_OF_A_REPLY:
             endpoint["embedded"].pop(key)
         generation = self.generation.model_dump(mode="json")
         for key in _LIMIT_KEYS:

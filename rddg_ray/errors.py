@@ -6,6 +6,8 @@ rebuilds an error from its arguments when it crosses a process border.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class RddgError(Exception):
     """Base of every error this package raises on purpose."""
@@ -40,13 +42,23 @@ class TransientLLMError(LLMError):
 
     Attributes:
         retry_after_s: Seconds the server asked to wait, or None.
+        reached: False where the request surely never reached the endpoint, so that it cannot
+            have been paid for.
+        rate_headers: The response's `x-ratelimit-*` headers by lower-case name; empty for none.
     """
 
     def __init__(
-        self, message: str = "", status: int | None = None, retry_after_s: float | None = None
+        self,
+        message: str = "",
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        reached: bool = True,
+        rate_headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message, status)
         self.retry_after_s = retry_after_s
+        self.reached = reached
+        self.rate_headers = dict(rate_headers or {})
 
 
 class PermanentLLMError(LLMError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 Phase = Literal["relations", "constraints", "generation"]
@@ -55,6 +55,27 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class RateHeaders:
+    """What an endpoint tells of its limits with a response, where it tells anything.
+
+    Attributes:
+        limit_requests: Requests allowed, by the header's name in a minute.
+        limit_tokens: Tokens allowed, likewise.
+        remaining_requests: Requests left at the time of the response.
+        remaining_tokens: Tokens left; below zero where the server counts that way.
+        reset_requests_s: Seconds until all requests are back.
+        reset_tokens_s: Seconds until all tokens are back.
+    """
+
+    limit_requests: int | None = None
+    limit_tokens: int | None = None
+    remaining_requests: int | None = None
+    remaining_tokens: int | None = None
+    reset_requests_s: float | None = None
+    reset_tokens_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """A reply, whole.
 
@@ -64,6 +85,8 @@ class Completion:
         usage: Tokens of this call.
         finish_reason: `stop`, `length` (cut off), `content_filter`, or the endpoint's word.
         latency_s: Seconds from sending to the last byte.
+        rate: What the response told of the endpoint's limits, for the limiter. It is no part of
+            the reply: neither compared nor recorded.
     """
 
     text: str
@@ -71,6 +94,7 @@ class Completion:
     usage: Usage = Usage()
     finish_reason: str = "stop"
     latency_s: float = 0.0
+    rate: RateHeaders | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

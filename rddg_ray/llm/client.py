@@ -21,8 +21,10 @@ def open_client(base_url: str, key: str, timeout_s: float) -> openai.AsyncOpenAI
 
     host = urlsplit(base_url).hostname or ""
     # How many calls fly at once is a wrapper's decision; the pool must not be a second limit.
+    # The transport hands the number on to aiohttp, where 0 means none; it drops None, and
+    # aiohttp's own default is 100.
     http_client = openai.DefaultAioHttpClient(
-        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
+        limits=httpx2.Limits(max_connections=0, max_keepalive_connections=None),
         trust_env=not _is_loopback(host),  # a proxy cannot reach this machine's loopback
     )
     client = openai.AsyncOpenAI(

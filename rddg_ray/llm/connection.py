@@ -5,16 +5,14 @@ from __future__ import annotations
 from rddg_ray.config import EndpointSettings
 from rddg_ray.errors import ConfigError
 from rddg_ray.exchange import Endpoint
-from rddg_ray.llm.concurrency import ConcurrencyLimitedEndpoint
 from rddg_ray.llm.embedded import MODEL
 from rddg_ray.llm.endpoint import OpenAIEndpoint
 from rddg_ray.llm.keys import resolve_key
 from rddg_ray.llm.replay import ReplayEndpoint
-from rddg_ray.llm.retry import RetryingEndpoint
 
 
 def connect(settings: EndpointSettings) -> Endpoint:
-    """Return the endpoint that the settings describe; the caller closes it.
+    """Return the client that the settings describe, without wrappers; see `stack.stacked`.
 
     Use it as `async with contextlib.aclosing(connect(settings)) as endpoint`, in the process
     that makes the calls: the key is read here. No connection is opened before the first call.
@@ -36,12 +34,10 @@ def connect(settings: EndpointSettings) -> Endpoint:
             f"endpoint.base_url is missing for kind {settings.kind!r}: give the address of a "
             "running server, such as the one `rddg endpoint` prints"
         )
-    client = OpenAIEndpoint(
+    return OpenAIEndpoint(
         settings.base_url,
         settings.model or MODEL,
         resolve_key(settings),
         timeout_s=settings.timeout_s,
+        send_call_header=settings.send_call_header or settings.kind == "embedded",
     )
-    # A call that waits before its next attempt holds no slot.
-    limited = ConcurrencyLimitedEndpoint(client, settings.max_concurrency)
-    return RetryingEndpoint(limited, settings.max_attempts)

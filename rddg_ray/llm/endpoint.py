@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from rddg_ray.errors import LLMError, PermanentLLMError, TransientLLMError
-from rddg_ray.exchange import CallId, Completion, Prompt, Usage
+from rddg_ray.errors import LLMError, TransientLLMError
+from rddg_ray.exchange import CallId, Completion, Prompt, RateHeaders, Usage
 from rddg_ray.llm.client import open_client, shown_address
 from rddg_ray.llm.failures import Refusal, retry_after_s, to_error
 from rddg_ray.llm.keys import NO_KEY, checked_key, scrubbed
+from rddg_ray.llm.rates import rate_fields, read_rates
 
 if TYPE_CHECKING:
     import openai
     from openai.types.chat import ChatCompletion
 
+    _Response = tuple[ChatCompletion, RateHeaders | None]
+
 _TOKEN_FIELDS = ("max_completion_tokens", "max_tokens")
+CALL_HEADER = "x-rddg-call"
+_MAX_REASON_CHARACTERS = 500
 
 
 class OpenAIEndpoint:
@@ -35,18 +42,27 @@ class OpenAIEndpoint:
         model: The name the server knows the model by.
         api_key: The key, or None for a server that wants none.
         timeout_s: Seconds a call may take from sending to the last byte.
+        send_call_header: Whether each request names its call in the header `x-rddg-call`, by
+            which the embedded endpoint counts. No business of another's server.
 
     Raises:
         ConfigError: If the address is not one, or the key cannot be a key.
     """
 
     def __init__(
-        self, base_url: str, model: str, api_key: str | None = None, *, timeout_s: float = 120.0
+        self,
+        base_url: str,
+        model: str,
+        api_key: str | None = None,
+        *,
+        timeout_s: float = 120.0,
+        send_call_header: bool = False,
     ) -> None:
         self._address = shown_address(base_url)
         self._model = model
         self._key = NO_KEY if api_key is None else checked_key(api_key, "api_key")
         self._timeout_s = timeout_s
+        self._send_call_header = send_call_header
         self._token_field = _TOKEN_FIELDS[0]
         self._client = open_client(base_url, self._key, timeout_s)
 
@@ -60,53 +76,60 @@ class OpenAIEndpoint:
             PermanentLLMError: For every other refusal; the message says what to do.
         """
         started_s = time.perf_counter()
-        response = await self._sent(prompt)
-        return self._completion(response, time.perf_counter() - started_s)
+        headers = self._call_header(call)
+        response, rate = await self._sent(prompt, headers)
+        return self._completion(response, time.perf_counter() - started_s, rate)
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.close()
 
-    async def _sent(self, prompt: Prompt) -> ChatCompletion:
+    def _call_header(self, call: CallId | None) -> dict[str, str]:
+        if call is None or not self._send_call_header:
+            return {}
+        # Names of tables may hold any character, a header may not.
+        return {CALL_HEADER: "/".join(quote(str(part), safe="") for part in astuple(call))}
+
+    async def _sent(self, prompt: Prompt, headers: dict[str, str]) -> _Response:
         import openai
 
         try:
-            return await self._request(prompt, self._token_field)
+            return await self._request(prompt, self._token_field, headers)
         except openai.APIStatusError as error:
             fallback = self._names_token_field(error, prompt)
             failure = None if fallback else self._failure(error)
-        except (openai.OpenAIError, TimeoutError, ValueError) as error:
+        except _broken_answers() as error:
             failure = self._failure(error)
         # Raised outside the handler: the openai error holds the request with its key, and an
         # error raised inside would carry it along as its context.
         if failure is not None:
             raise failure
-        return await self._sent_with_older_field(prompt)
+        return await self._sent_with_older_field(prompt, headers)
 
-    async def _sent_with_older_field(self, prompt: Prompt) -> ChatCompletion:
-        import openai
-
+    async def _sent_with_older_field(self, prompt: Prompt, headers: dict[str, str]) -> _Response:
         try:
-            response = await self._request(prompt, _TOKEN_FIELDS[1])
-        except (openai.OpenAIError, TimeoutError, ValueError) as error:
+            response = await self._request(prompt, _TOKEN_FIELDS[1], headers)
+        except _broken_answers() as error:
             failure = self._failure(error)
         else:
             self._token_field = _TOKEN_FIELDS[1]
             return response
         raise failure
 
-    async def _request(self, prompt: Prompt, token_field: str) -> ChatCompletion:
-        options: dict[str, Any] = {}
+    async def _request(
+        self, prompt: Prompt, token_field: str, headers: dict[str, str]
+    ) -> _Response:
+        options: dict[str, Any] = {"extra_headers": headers} if headers else {}
         if prompt.temperature is not None:
             options["temperature"] = prompt.temperature
         if prompt.max_completion_tokens is not None:
             options[token_field] = prompt.max_completion_tokens
         # The transport bounds each read; only this bounds the whole call.
         async with asyncio.timeout(self._timeout_s):
-            response: ChatCompletion = await self._client.chat.completions.create(
+            raw = await self._client.chat.completions.with_raw_response.create(
                 model=self._model, messages=_messages(prompt), **options
             )
-        return response
+        return raw.parse(), read_rates(raw.headers)
 
     def _names_token_field(self, error: openai.APIStatusError, prompt: Prompt) -> bool:
         sent = prompt.max_completion_tokens is not None and self._token_field == _TOKEN_FIELDS[0]
@@ -125,9 +148,12 @@ class OpenAIEndpoint:
             return TransientLLMError(f"{words} from {self._address}")
         if isinstance(error, openai.APIConnectionError):
             reason = scrubbed(str(root) or type(root).__name__, self._key)
-            return TransientLLMError(f"cannot reach {self._address}: {reason}")
-        reason = scrubbed(str(error), self._key)
-        return TransientLLMError(f"unreadable answer from {self._address}: {reason}")
+            return TransientLLMError(
+                f"cannot reach {self._address}: {reason}", reached=not _never_connected(error)
+            )
+        # What no client library can read may hold anything, the request's headers included.
+        reason = scrubbed(str(error), self._key)[:_MAX_REASON_CHARACTERS]
+        return TransientLLMError(f"unreadable answer from {self._address}: {reason}", 200)
 
     def _refused(self, refusal: Refusal) -> LLMError:
         clean = Refusal(
@@ -136,10 +162,13 @@ class OpenAIEndpoint:
             None if refusal.code is None else scrubbed(refusal.code, self._key),
             None if refusal.type is None else scrubbed(refusal.type, self._key),
             refusal.retry_after_s,
+            refusal.rate_headers,
         )
         return to_error(clean, self._model, self._address)
 
-    def _completion(self, response: Any, latency_s: float) -> Completion:
+    def _completion(
+        self, response: Any, latency_s: float, rate: RateHeaders | None = None
+    ) -> Completion:
         choices = getattr(response, "choices", None)
         if not choices:
             raise self._without_choice(response)
@@ -152,6 +181,7 @@ class OpenAIEndpoint:
             usage=_usage(response),
             finish_reason="content_filter" if refused else reason,
             latency_s=latency_s,
+            rate=rate,
         )
 
     def _without_choice(self, response: Any) -> LLMError:
@@ -163,11 +193,32 @@ class OpenAIEndpoint:
             return self._refused(Refusal(status, str(told.get("message")), str(code)))
         if getattr(response, "object", None) == "chat.completion":
             return TransientLLMError(f"a completion without a choice from {self._address}", 200)
-        return PermanentLLMError(
+        # A proxy's page of a server that is away, or a wrong address: few attempts tell.
+        return TransientLLMError(
             f"{self._address} answers, but not with a chat completion: check that "
             "endpoint.base_url ends where /chat/completions begins, usually in /v1",
             status=200,
         )
+
+
+def _broken_answers() -> tuple[type[Exception], ...]:
+    """Return what the client raises where no usable answer came."""
+    import aiohttp
+    import openai
+
+    # The client lets its transport's errors through where the answer is not HTTP at all.
+    return openai.OpenAIError, aiohttp.ClientError, TimeoutError, ValueError
+
+
+def _never_connected(error: BaseException) -> bool:
+    import aiohttp
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
+            return True
+        cause = cause.__cause__
+    return False
 
 
 def _root(error: BaseException) -> BaseException:
@@ -191,6 +242,7 @@ def _refusal(error: openai.APIStatusError) -> Refusal:
         code=error.code,
         type=error.type if isinstance(error.type, str) else None,
         retry_after_s=retry_after_s(error.response.headers),
+        rate_headers=rate_fields(error.response.headers),
     )
 
 

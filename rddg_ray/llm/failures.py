@@ -6,7 +6,7 @@ import email.utils
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rddg_ray.errors import LLMError, PermanentLLMError, TransientLLMError
 
@@ -15,6 +15,15 @@ _MAX_DETAIL_CHARACTERS = 500
 
 # Codes that come with status 429 (and others) where waiting does not help: money does.
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+
+OUTCOME_UNKNOWN = "outcome_unknown"
+"""Our own code of a call that may have been paid for and is therefore not asked again."""
+
+# Refusals of one prompt, not of the run: another prompt may well pass.
+_PROMPT_STATUSES = frozenset({400, 413, 422})
+_PROMPT_CODES = frozenset(
+    {"context_length_exceeded", "content_filter", "content_policy_violation", OUTCOME_UNKNOWN}
+)
 
 _ADVICE_BY_CODE = {
     "context_length_exceeded": "the prompt is longer than the model reads: lower "
@@ -51,6 +60,7 @@ class Refusal:
         code: Its error code, or None.
         type: Its error type, or None.
         retry_after_s: Seconds it asked to wait, or None.
+        rate_headers: Its `x-ratelimit-*` headers by lower-case name.
     """
 
     status: int
@@ -58,6 +68,7 @@ class Refusal:
     code: str | None = None
     type: str | None = None
     retry_after_s: float | None = None
+    rate_headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def to_error(refusal: Refusal, model: str, address: str) -> LLMError:
@@ -71,6 +82,7 @@ def to_error(refusal: Refusal, model: str, address: str) -> LLMError:
             f"{words} ({refusal.status}) at {place}: {detail}",
             status=refusal.status,
             retry_after_s=refusal.retry_after_s,
+            rate_headers=refusal.rate_headers,
         )
     advice = _QUOTA_ADVICE if quota else _advice(refusal)
     return PermanentLLMError(
@@ -78,6 +90,29 @@ def to_error(refusal: Refusal, model: str, address: str) -> LLMError:
         status=refusal.status,
         code=refusal.code or refusal.type,
     )
+
+
+def concerns_prompt(error: PermanentLLMError) -> bool:
+    """Return whether a refusal lies in the one prompt, so that the run may go on without it."""
+    return error.code in _PROMPT_CODES or error.status in _PROMPT_STATUSES
+
+
+def is_quota(status: int | None, code: str | None) -> bool:
+    """Return whether a refusal is about money on the account, by status or error code."""
+    return status == 402 or code in _QUOTA_CODES
+
+
+def may_be_paid(error: LLMError) -> bool:
+    """Return whether the endpoint may charge for a call that failed this way.
+
+    It charges nothing for what it answered with an error. Where no answer came, or one that
+    nobody can read, it may have done the work.
+    """
+    if isinstance(error, PermanentLLMError) and error.code == OUTCOME_UNKNOWN:
+        return True
+    if error.status is not None:
+        return error.status == 200
+    return isinstance(error, TransientLLMError) and error.reached
 
 
 def _advice(refusal: Refusal) -> str:

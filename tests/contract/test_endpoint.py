@@ -10,15 +10,25 @@ from pathlib import Path
 
 import pytest
 
-from rddg_ray.config import EmbeddedSettings
+from rddg_ray.config import BudgetSettings, EmbeddedSettings, EndpointSettings
 from rddg_ray.errors import PermanentLLMError
 from rddg_ray.exchange import CallId, Completion, Endpoint, Prompt
 from rddg_ray.llm import (
+    Breaker,
+    BreakingEndpoint,
+    BudgetedEndpoint,
     ConcurrencyLimitedEndpoint,
+    Journal,
+    JournaledEndpoint,
+    LimitedEndpoint,
+    LocalLedger,
+    LocalPacer,
+    MarkingEndpoint,
     OpenAIEndpoint,
     RecordingEndpoint,
     ReplayEndpoint,
     RetryingEndpoint,
+    stacked,
 )
 from rddg_ray.llm.embedded import EmbeddedServer
 
@@ -62,17 +72,37 @@ def wrapped(wrap: Callable[[Endpoint, Path], Endpoint], opened: Opened) -> Opene
     return open_wrapped
 
 
+def journal(path: Path) -> Journal:
+    return Journal(path / "journal", "writer", "fingerprint")
+
+
+def whole_stack(inner: Endpoint, path: Path) -> Endpoint:
+    budget = BudgetSettings(
+        max_cost_usd=1, prompt_usd_per_million=1, completion_usd_per_million=1, max_calls=100
+    )
+    settings = EndpointSettings(budget=budget)
+    return stacked(inner, settings, journal(path), LocalLedger(budget))
+
+
 WRAPPERS: dict[str, Callable[[Endpoint, Path], Endpoint]] = {
     "retrying": lambda inner, path: RetryingEndpoint(inner, 2),
     "limited": lambda inner, path: ConcurrencyLimitedEndpoint(inner, 1),
+    "paced": lambda inner, path: LimitedEndpoint(inner, LocalPacer()),
+    "journaled": lambda inner, path: JournaledEndpoint(inner, journal(path)),
+    "marking": lambda inner, path: MarkingEndpoint(inner, journal(path)),
+    "budgeted": lambda inner, path: BudgetedEndpoint(inner, LocalLedger(BudgetSettings())),
+    "breaking": lambda inner, path: BreakingEndpoint(inner, Breaker()),
+    "whole stack": whole_stack,
     "recording": lambda inner, path: RecordingEndpoint(inner, path / "recorded.jsonl"),
     "stacked": lambda inner, path: RecordingEndpoint(
         RetryingEndpoint(ConcurrencyLimitedEndpoint(inner, 2), 2), path / "recorded.jsonl"
     ),
 }
-ENDPOINTS = {"client": client, "replay": replay} | {
-    name: wrapped(wrap, client) for name, wrap in WRAPPERS.items()
-}
+ENDPOINTS = (
+    {"client": client, "replay": replay}
+    | {name: wrapped(wrap, client) for name, wrap in WRAPPERS.items()}
+    | {f"{name} on replay": wrapped(wrap, replay) for name, wrap in WRAPPERS.items()}
+)
 REFUSING = {"client": unauthorised} | {
     name: wrapped(wrap, unauthorised) for name, wrap in WRAPPERS.items()
 }
@@ -131,3 +161,27 @@ def test_a_refusal_is_a_permanent_error_with_status_and_code(name, tmp_path):
     with pytest.raises(PermanentLLMError) as caught:
         with_endpoint(REFUSING[name], tmp_path, use)
     assert (caught.value.status, caught.value.code) == (401, "invalid_api_key")
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_a_named_call_asked_again_and_again_gets_one_answer(name, tmp_path):
+    async def use(endpoint):
+        call = CallId("table", "rddg/g0", 0, 0)
+        together = await asyncio.gather(*(endpoint.complete(PROMPT, call) for _ in range(4)))
+        return [*together, await endpoint.complete(PROMPT, call)]
+
+    completions = with_endpoint(ENDPOINTS[name], tmp_path, use)
+    assert len({completion.text for completion in completions}) == 1
+
+
+@pytest.mark.parametrize("name", REFUSING)
+def test_an_endpoint_that_refused_a_key_refuses_again_in_the_same_words(name, tmp_path):
+    async def use(endpoint):
+        call = CallId("table", "rddg/g0", 0, 0)
+        return await asyncio.gather(
+            *(endpoint.complete(PROMPT, call) for _ in range(2)), return_exceptions=True
+        )
+
+    errors = with_endpoint(REFUSING[name], tmp_path, use)
+    assert [type(error) for error in errors] == [PermanentLLMError] * 2
+    assert len({str(error) for error in errors}) == 1

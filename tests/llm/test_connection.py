@@ -7,8 +7,8 @@ import contextlib
 
 import pytest
 
-from rddg_ray.config import EmbeddedSettings, EndpointSettings
-from rddg_ray.errors import ConfigError, TransientLLMError
+from rddg_ray.config import EndpointSettings
+from rddg_ray.errors import ConfigError
 from rddg_ray.exchange import Prompt
 from rddg_ray.llm import connect
 from rddg_ray.llm.embedded import serve_in_thread
@@ -48,11 +48,3 @@ def test_replay_settings_read_the_file(tmp_path):
 def test_embedded_settings_without_a_server_say_what_is_missing():
     with pytest.raises(ConfigError, match=r"endpoint\.base_url is missing"):
         connect(EndpointSettings())
-
-
-def test_attempts_are_limited_by_the_settings():
-    with serve_in_thread(EmbeddedSettings(error_share=1.0)) as server:
-        settings = EndpointSettings(base_url=server.base_url, max_attempts=2)
-        with pytest.raises(TransientLLMError, match="given up after 2 attempts"):
-            completed(settings)
-        assert server.statuses == {503: 2}

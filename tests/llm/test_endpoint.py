@@ -10,6 +10,7 @@ from email.utils import formatdate
 from time import time
 
 import pytest
+from aiohttp import web
 
 from rddg_ray.errors import ConfigError, LLMError, PermanentLLMError, TransientLLMError
 from rddg_ray.exchange import Completion, Prompt, Usage
@@ -221,7 +222,8 @@ def test_an_error_in_the_body_of_a_200_is_an_error(scripted, answer):
 def test_a_web_page_instead_of_a_completion_points_to_the_address(scripted, answer):
     page = answer(raw="<html>welcome</html>", content_type="text/html")
     error = failure(scripted(page))
-    assert isinstance(error, PermanentLLMError)
+    assert isinstance(error, TransientLLMError)
+    assert error.status == 200
     assert "endpoint.base_url" in str(error)
 
 
@@ -256,6 +258,35 @@ def test_a_server_that_is_not_there_is_transient_and_named():
 
     with pytest.raises(TransientLLMError, match=f"cannot reach http://127.0.0.1:{port}/v1"):
         asyncio.run(call())
+
+
+def test_the_clients_connections_are_no_limit_on_calls_at_once(chat):
+    n_calls = 150  # aiohttp's own limit is 100
+
+    async def calls() -> int:
+        arrived, all_here = 0, asyncio.Event()
+
+        async def handle(request: web.Request) -> web.Response:
+            nonlocal arrived
+            arrived += 1
+            if arrived == n_calls:
+                all_here.set()
+            await all_here.wait()
+            return web.json_response(chat())
+
+        application = web.Application()
+        application.router.add_post("/v1/chat/completions", handle)
+        runner = web.AppRunner(application, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0, backlog=n_calls).start()
+        address = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        endpoint = OpenAIEndpoint(address, "m", timeout_s=20)
+        replies = await asyncio.gather(*(endpoint.complete(PROMPT) for _ in range(n_calls)))
+        await endpoint.aclose()
+        await runner.cleanup()
+        return len(replies)
+
+    assert asyncio.run(calls()) == n_calls
 
 
 @pytest.mark.parametrize("address", ["localhost:8000", "ftp://host/v1", "http://", "http://h:x/v1"])

@@ -119,6 +119,21 @@ def test_many_calls_at_once_keep_their_own_count(scripted_endpoint):
     assert replies == [GOOD] * 10
 
 
+def test_answers_that_nobody_can_read_have_fewer_attempts(scripted_endpoint):
+    page = TransientLLMError("a web page", 200)
+    inner = scripted_endpoint([TransientLLMError("busy", 503), page, page, GOOD])
+    with pytest.raises(TransientLLMError, match=r"a web page \(given up after 3 attempts\)"):
+        run(inner, max_unreadable=2)
+    assert inner.n_calls == 3
+    assert run(scripted_endpoint([page, page, GOOD]))[0] is GOOD
+
+
+def test_the_last_error_tells_whether_the_endpoint_was_reached(scripted_endpoint):
+    with pytest.raises(TransientLLMError) as caught:
+        run(scripted_endpoint([TransientLLMError("no route", reached=False)]), max_attempts=2)
+    assert caught.value.reached is False
+
+
 def test_an_attempt_count_of_zero_is_refused(scripted_endpoint):
     with pytest.raises(ValueError, match="max_attempts"):
         RetryingEndpoint(scripted_endpoint([GOOD]), 0)

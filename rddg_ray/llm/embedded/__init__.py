@@ -11,10 +11,13 @@ appears: model `embedded-sampler`, owned by `rddg_ray`.
     fitting, sampling, changes,
     generation                      example rows -> new rows
     replying                        messages -> reply text
+    enforcement, tallying           limits a minute; what was seen
+    requests, bodies                OpenAI's JSON, in and out
     server, hosting                 HTTP
 """
 
+from rddg_ray.llm.embedded.bodies import MODEL
 from rddg_ray.llm.embedded.hosting import serve, serve_in_thread
-from rddg_ray.llm.embedded.server import MODEL, EmbeddedServer
+from rddg_ray.llm.embedded.server import EmbeddedServer
 
 __all__ = ["MODEL", "EmbeddedServer", "serve", "serve_in_thread"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,19 +15,27 @@ class RequestError(Exception):
         status: HTTP status of the answer.
         code: OpenAI's error code, or None.
         param: The field at fault, or None.
+        headers: Headers of the answer.
     """
 
     def __init__(
-        self, status: int, message: str, code: str | None = None, param: str | None = None
+        self,
+        status: int,
+        message: str,
+        code: str | None = None,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.param = param
+        self.headers = dict(headers or {})
 
     def body(self) -> dict[str, Any]:
         """Return the answer's JSON."""
         kind = "invalid_request_error" if self.status < 500 else "server_error"
+        kind = "requests" if self.code == "rate_limit_exceeded" else kind
         fields = {"message": str(self), "type": kind, "param": self.param, "code": self.code}
         return {"error": fields}
 
@@ -44,6 +53,11 @@ class ChatRequest:
     model: str
     messages: tuple[tuple[str, str], ...]
     max_tokens: int | None = None
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Return the estimated tokens of all messages."""
+        return sum(n_tokens(text) for _, text in self.messages)
 
 
 def n_tokens(text: str) -> int:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import ipaddress
+import math
 import time
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rddg_ray.config import EmbeddedSettings
 from rddg_ray.errors import ConfigError
+from rddg_ray.llm.embedded.bodies import MODEL, check_model, completion_body, model_entry
+from rddg_ray.llm.embedded.enforcement import Enforcer
 from rddg_ray.llm.embedded.replying import reply
-from rddg_ray.llm.embedded.requests import ChatRequest, RequestError, n_tokens, read_request
+from rddg_ray.llm.embedded.requests import ChatRequest, RequestError, read_request
+from rddg_ray.llm.embedded.tallying import CALL_HEADER, Tally
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-MODEL = "embedded-sampler"
-DESCRIPTION = (
-    "A statistical sampler fitted to the rows shown in the prompt. Not a language model: what it "
-    "writes is made by a sampler."
-)
 _LARGEST_BODY_BYTES = 64 * 2**20
 _SHUTDOWN_S = 1.0
 
@@ -30,13 +29,15 @@ _SHUTDOWN_S = 1.0
 class EmbeddedServer:
     """An OpenAI-compatible server whose completions come from the embedded sampler.
 
-    It serves `/v1/chat/completions` (one choice, not streamed), `/v1/models` and `/healthz`.
+    It serves `/v1/chat/completions` (one choice, not streamed), `/v1/models`, `/healthz` and, to
+    this machine only, `/stats`: what it has counted, as JSON, by the header `x-rddg-call` too.
     `usage` counts one token for each four characters begun, a rule of thumb for English;
     `max_completion_tokens` (or `max_tokens`) cuts a reply by the same count. Other fields, such
-    as `temperature`, are accepted and have no effect.
+    as `temperature`, are accepted and have no effect. Limits on requests and tokens a minute are
+    enforced as `EmbeddedSettings` says; a refused request (429) uses nothing up.
 
     Args:
-        settings: Random state, flaws, latency and injected errors.
+        settings: Random state, flaws, latency, injected errors, limits.
         host: Address to listen on; only this machine can reach the default.
         port: Port to listen on, 0 for any free one.
         api_key: Key that requests must carry, or None to ask for none.
@@ -55,8 +56,8 @@ class EmbeddedServer:
         self._api_key = api_key
         self._runner: web.AppRunner | None = None
         self._base_url: str | None = None
-        self._n_requests = 0
-        self._statuses: Counter[int] = Counter()
+        self._tally = Tally()
+        self._enforcer = Enforcer(self._settings)
 
     @property
     def base_url(self) -> str:
@@ -72,12 +73,37 @@ class EmbeddedServer:
     @property
     def n_requests(self) -> int:
         """Return how many chat requests arrived."""
-        return self._n_requests
+        return self._tally.n_requests
 
     @property
     def statuses(self) -> dict[int, int]:
         """Return how many chat requests were answered with each HTTP status."""
-        return dict(self._statuses)
+        return dict(self._tally.statuses)
+
+    @property
+    def calls(self) -> dict[str, int]:
+        """Return how many chat requests arrived with each value of `x-rddg-call`."""
+        return dict(self._tally.arrivals)
+
+    @property
+    def answers(self) -> dict[str, int]:
+        """Return how many of them got a reply, refused and failed ones left out."""
+        return dict(self._tally.answers)
+
+    @property
+    def n_accepted(self) -> int:
+        """Return how many chat requests the limits let through."""
+        return self._enforcer.n_accepted
+
+    @property
+    def n_refused(self) -> int:
+        """Return how many chat requests the limits refused."""
+        return self._enforcer.n_refused
+
+    @property
+    def n_tokens(self) -> int:
+        """Return how many tokens were counted against the limit, reserved ones included."""
+        return self._enforcer.n_tokens
 
     async def start(self) -> None:
         """Listen.
@@ -116,6 +142,7 @@ class EmbeddedServer:
 
         application = web.Application(client_max_size=_LARGEST_BODY_BYTES, middlewares=[guard])
         application.router.add_get("/healthz", self._healthz)
+        application.router.add_get("/stats", self._stats)
         application.router.add_get("/v1/models", self._models)
         application.router.add_get("/v1/models/{model}", self._model)
         application.router.add_post("/v1/chat/completions", self._chat)
@@ -130,12 +157,14 @@ class EmbeddedServer:
                 raise RequestError(401, "Incorrect API key provided.", code="invalid_api_key")
             response: web.StreamResponse = await handler(request)
         except RequestError as error:
-            response = web.json_response(error.body(), status=error.status)
+            response = web.json_response(error.body(), status=error.status, headers=error.headers)
         except web.HTTPException as error:
             wrapped = RequestError(error.status, f"{request.method} {request.path}: {error.reason}")
             response = web.json_response(wrapped.body(), status=error.status)
         if request.path == "/v1/chat/completions":
-            self._statuses[response.status] += 1
+            self._tally.statuses[response.status] += 1
+            if self._settings.rate_headers:
+                response.headers.update(self._enforcer.headers(time.monotonic()))
         return response
 
     def _is_allowed(self, request: web.Request) -> bool:
@@ -147,81 +176,72 @@ class EmbeddedServer:
     async def _healthz(self, request: web.Request) -> web.Response:
         from aiohttp import web
 
-        return web.json_response({"status": "ok", "model": MODEL, "n_requests": self._n_requests})
+        return web.json_response({"status": "ok", "model": MODEL, "n_requests": self.n_requests})
+
+    async def _stats(self, request: web.Request) -> web.Response:
+        from aiohttp import web
+
+        if not _is_loopback(request.remote):
+            raise RequestError(403, "/stats answers this machine only.")
+        counts = {
+            "n_accepted": self.n_accepted,
+            "n_refused": self.n_refused,
+            "n_tokens": self.n_tokens,
+        }
+        return web.json_response(self._tally.as_json() | counts)
 
     async def _models(self, request: web.Request) -> web.Response:
         from aiohttp import web
 
-        return web.json_response({"object": "list", "data": [_model_entry()]})
+        return web.json_response({"object": "list", "data": [model_entry()]})
 
     async def _model(self, request: web.Request) -> web.Response:
         from aiohttp import web
 
-        _check_model(request.match_info["model"])
-        return web.json_response(_model_entry())
+        check_model(request.match_info["model"])
+        return web.json_response(model_entry())
 
     async def _chat(self, request: web.Request) -> web.Response:
         from aiohttp import web
 
-        number = self._n_requests
-        self._n_requests += 1
+        call = request.headers.get(CALL_HEADER)
+        number = self._tally.arrive(call)
         chat = read_request(await request.read())
-        _check_model(chat.model)
+        check_model(chat.model)
+        charged = self._admit(chat)
         if self._settings.latency_s > 0:
             await asyncio.sleep(self._settings.latency_s)
         if self._is_injected_error(number):
             status = self._settings.error_status
             raise RequestError(status, f"Injected error {status}.", code="injected_error")
-        return web.json_response(self._completion(chat, number))
+        completion = completion_body(chat, reply(chat.messages, self._settings), number)
+        replied = completion["usage"]["completion_tokens"]
+        self._enforcer.settle(time.monotonic(), chat.prompt_tokens, replied, charged)
+        self._tally.answer(call)
+        return web.json_response(completion)
+
+    def _admit(self, chat: ChatRequest) -> int:
+        """Return the tokens charged on arrival; refuse what is over the limits."""
+        admission = self._enforcer.admit(time.monotonic(), chat.prompt_tokens, chat.max_tokens)
+        if admission.retry_after_s is None:
+            return admission.charged_tokens
+        wait_s = math.ceil(admission.retry_after_s)
+        headers = {"Retry-After": str(wait_s)} if self._settings.retry_after else {}
+        raise RequestError(
+            429,
+            f"Rate limit reached; the request fits in {admission.retry_after_s:.3f} s.",
+            code="rate_limit_exceeded",
+            headers=headers,
+        )
 
     def _is_injected_error(self, number: int) -> bool:
         # By the number of the request, not its text: the same prompt may pass the next time.
         words = abs(self._settings.random_state), number
         return bool(np.random.default_rng(words).random() < self._settings.error_share)
 
-    def _completion(self, chat: ChatRequest, number: int) -> dict[str, Any]:
-        text = reply(chat.messages, self._settings)
-        finish_reason = "stop"
-        if chat.max_tokens is not None and n_tokens(text) > chat.max_tokens:
-            text, finish_reason = text[: 4 * chat.max_tokens], "length"
-        prompt_tokens = sum(n_tokens(content) for _, content in chat.messages)
-        completion_tokens = n_tokens(text)
-        return {
-            "id": f"chatcmpl-embedded-{number}",
-            "object": "chat.completion",
-            "created": int(time.time()),
-            "model": MODEL,
-            "choices": [
-                {
-                    "index": 0,
-                    "message": {"role": "assistant", "content": text},
-                    "finish_reason": finish_reason,
-                    "logprobs": None,
-                }
-            ],
-            "usage": {
-                "prompt_tokens": prompt_tokens,
-                "completion_tokens": completion_tokens,
-                "total_tokens": prompt_tokens + completion_tokens,
-            },
-        }
 
-
-def _model_entry() -> dict[str, Any]:
-    return {
-        "id": MODEL,
-        "object": "model",
-        "created": 0,
-        "owned_by": "rddg_ray",
-        "description": DESCRIPTION,
-    }
-
-
-def _check_model(name: str) -> None:
-    if name != MODEL:
-        raise RequestError(
-            404,
-            f"The model {name!r} does not exist; the only one here is {MODEL!r}.",
-            code="model_not_found",
-            param="model",
-        )
+def _is_loopback(address: str | None) -> bool:
+    try:
+        return ipaddress.ip_address(address or "").is_loopback
+    except ValueError:
+        return False

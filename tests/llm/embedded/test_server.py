@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ import pytest
 
 from rddg_ray.config import EmbeddedSettings
 from rddg_ray.errors import ConfigError, PermanentLLMError, TransientLLMError
-from rddg_ray.exchange import Prompt
+from rddg_ray.exchange import CallId, Prompt
 from rddg_ray.llm import OpenAIEndpoint, RetryingEndpoint
 from rddg_ray.llm.embedded import MODEL, EmbeddedServer, serve_in_thread
 
@@ -248,3 +249,82 @@ def test_serving_in_the_foreground_ends_with_a_signal():
         child.send_signal(signal.SIGTERM)
         assert child.stdout.read().strip() == "ended"
     assert child.returncode == 0
+
+
+def test_over_the_limit_it_refuses_and_tells_when_to_come_back():
+    settings = EmbeddedSettings(requests_per_minute=2, policy="sliding_window")
+    with serve_in_thread(settings) as server:
+        url = f"{server.base_url}/chat/completions"
+        assert [fetched(url, chat())[0] for _ in range(3)] == [200, 200, 429]
+        assert (server.n_accepted, server.n_refused) == (2, 1)
+
+        async def call() -> None:
+            async with contextlib.aclosing(OpenAIEndpoint(server.base_url, MODEL)) as client:
+                await client.complete(PROMPT)
+
+        with pytest.raises(TransientLLMError) as caught:
+            asyncio.run(call())
+    assert caught.value.status == 429
+    assert 0 < caught.value.retry_after_s <= 60
+    told = caught.value.rate_headers
+    assert told["x-ratelimit-limit-requests"] == "2"
+    assert told["x-ratelimit-remaining-requests"] == "0"
+
+
+def test_headers_and_retry_after_can_be_left_out():
+    settings = EmbeddedSettings(requests_per_minute=1, rate_headers=False, retry_after=False)
+    with serve_in_thread(settings) as server:
+        (completion,) = completed(server.base_url)
+        with pytest.raises(TransientLLMError) as caught:
+            completed(server.base_url)
+    assert completion.rate is None
+    assert (caught.value.status, caught.value.retry_after_s) == (429, None)
+    assert not caught.value.rate_headers
+
+
+def test_a_completion_carries_what_the_headers_tell():
+    settings = EmbeddedSettings(requests_per_minute=60, tokens_per_minute=9_000)
+    with serve_in_thread(settings) as server:
+        (completion,) = completed(server.base_url)
+    assert completion.rate is not None
+    assert (completion.rate.limit_requests, completion.rate.remaining_requests) == (60, 59)
+    # The prompt counts on arrival, and so does its cap; this one has none, so the reply counts.
+    used = completion.usage.prompt_tokens + completion.usage.completion_tokens
+    assert 9_000 - used <= completion.rate.remaining_tokens <= 9_000
+    assert completion == dataclasses.replace(completion, rate=None)
+
+
+def test_calls_are_counted_by_their_header_arrivals_apart_from_answers():
+    async def calls(base_url: str) -> None:
+        endpoint = OpenAIEndpoint(base_url, MODEL, send_call_header=True)
+        async with contextlib.aclosing(endpoint):
+            for call in (CallId("tä/ble", "c", 0, 0), CallId("tä/ble", "c", 1, 0)):
+                for _ in range(2):
+                    with contextlib.suppress(TransientLLMError):
+                        await endpoint.complete(PROMPT, call)
+
+    settings = EmbeddedSettings(requests_per_minute=3, policy="fixed_window")
+    with serve_in_thread(settings) as server:
+        asyncio.run(calls(server.base_url))
+        status, stats = fetched(server.base_url.removesuffix("/v1") + "/stats")
+        first, second = "t%C3%A4%2Fble/c/0/0", "t%C3%A4%2Fble/c/1/0"
+        assert server.calls == {first: 2, second: 2}
+        assert server.answers == {first: 2, second: 1}
+    assert status == 200
+    assert (stats["calls"], stats["answers"]) == (server.calls, server.answers)
+    assert (stats["n_accepted"], stats["n_refused"]) == (3, 1)
+    assert stats["statuses"] == {"200": 3, "429": 1}
+
+
+def test_no_call_is_named_to_a_server_unless_told_to():
+    with serve_in_thread() as server:
+        completed(server.base_url)
+        assert server.n_requests == 1
+        assert server.calls == {}
+
+
+def test_the_counts_want_the_key_where_there_is_one():
+    with serve_in_thread(api_key="abc") as server:
+        url = server.base_url.removesuffix("/v1") + "/stats"
+        assert fetched(url)[0] == 401
+        assert fetched(url, headers={"Authorization": "Bearer abc"})[0] == 200

@@ -1,0 +1,243 @@
+"""One writer's part of the journal."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from rddg_ray.errors import LLMError, PermanentLLMError, StoreError
+from rddg_ray.exchange import CallId, Completion, Prompt
+from rddg_ray.llm.bounds import completion_bound, prompt_tokens_bound
+from rddg_ray.llm.failures import OUTCOME_UNKNOWN
+from rddg_ray.llm.journal.commits import GroupCommit
+from rddg_ray.llm.journal.reading import ChainRecords, DeadLetter, find, other_prompt, read_chain
+from rddg_ray.llm.journal.schema import SUFFIX, pack
+
+_INSERT_CALL = f"INSERT OR IGNORE INTO calls VALUES ({', '.join('?' * 16)})"
+_INSERT_SENT = f"INSERT INTO sent VALUES ({', '.join('?' * 11)}, NULL)"
+_INSERT_DEAD = f"INSERT INTO dead VALUES ({', '.join('?' * 11)})"
+
+
+class Journal:
+    """One writer's file of calls, read together with those of every other writer.
+
+    Files of writers that were killed are read like any other; a half-written transaction of
+    theirs does not exist. Writes of many coroutines share transactions (see `GroupCommit`).
+
+    Args:
+        folder: The run's `journal` folder, on a disk that every writer is local to.
+        writer: A name no other live process uses.
+        fingerprint: Of the run's settings; part of every key.
+        possibly_paid_twice: What is done about a call that was sent and has no known outcome:
+            `retry` asks again, `hold` leaves it as a dead letter.
+        fence: Asked before each attempt; False where another driver has taken the run over, so
+            that this process must send no more. See `lease_fence`.
+
+    Raises:
+        StoreError: If the file cannot be opened.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        writer: str,
+        fingerprint: str,
+        *,
+        possibly_paid_twice: Literal["retry", "hold"] = "retry",
+        fence: Callable[[], bool] | None = None,
+    ) -> None:
+        self._folder = folder
+        self._fingerprint = fingerprint
+        self._holds = possibly_paid_twice == "hold"
+        self._fence = fence
+        self._records = ChainRecords()
+        self._loaded: set[tuple[str, str]] = set()
+        self._attempts: Counter[str] = Counter()
+        self._commits = GroupCommit(folder / f"{writer}{SUFFIX}")
+        # This name's former life, if it had one, has ended: what it left in flight is unknown.
+        self._commits.reader.execute(
+            "UPDATE sent SET ended = 'unknown' WHERE ended IS NULL "
+            "AND key NOT IN (SELECT key FROM calls)"
+        )
+        (last,) = self._commits.reader.execute("SELECT max(id) FROM sent").fetchone()
+        self._numbers = itertools.count((last or 0) + 1)
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of all writers' files."""
+        return self._folder
+
+    @property
+    def holds(self) -> bool:
+        """Return whether a call of unknown outcome is left as a dead letter."""
+        return self._holds
+
+    def key(self, call: CallId) -> str:
+        """Return a call's key in this run."""
+        return call.key(self._fingerprint)
+
+    def load(self, dataset: str, chain: str) -> int:
+        """Read what every writer recorded of a chain; return how many calls have a reply.
+
+        Raises:
+            StoreError: If a file is no journal.
+        """
+        found = read_chain(self._folder, dataset, chain)
+        self._records.replies.update(found.replies)
+        self._records.unknown.update(found.unknown)
+        self._records.dead.update(found.dead)
+        self._loaded.add((dataset, chain))
+        return len(found.replies)
+
+    def get(self, prompt: Prompt, call: CallId) -> Completion | None:
+        """Return the recorded reply of a call, or None; its chain is loaded if it was not.
+
+        Raises:
+            StoreError: If the call is on record with another prompt: the run is not what it was.
+        """
+        if (call.dataset, call.chain) not in self._loaded:
+            self.load(call.dataset, call.chain)
+        return find(self._records.replies, prompt, call, self._fingerprint, self._folder)
+
+    async def clear(self, prompt: Prompt, call: CallId) -> None:
+        """Return if a call without a reply may be asked.
+
+        Raises:
+            PermanentLLMError: If the endpoint has refused this very call for good.
+            StoreError: If it may have been paid for already and such calls are held, or if it
+                is on record with another prompt.
+        """
+        key = self.key(call)
+        letter = self._records.dead.get(key)
+        if letter is None and self._holds and key in self._records.unknown:
+            message = "sent by a process that ended before the reply was on record"
+            letter = await self._bury(prompt, call, None, OUTCOME_UNKNOWN, message)
+        if letter is not None:
+            raise self._refusal(letter, prompt)
+
+    async def put(self, prompt: Prompt, call: CallId, completion: Completion) -> None:
+        """Record a reply; it is durable when this returns.
+
+        Raises:
+            StoreError: If it cannot be written.
+        """
+        key, usage = self.key(call), completion.usage
+        row = (
+            *self._columns(prompt, call), completion.text, completion.model,
+            completion.finish_reason, usage.prompt_tokens, usage.completion_tokens,
+            usage.cached_tokens, completion.latency_s, self._attempts.pop(key, 1),
+        )  # fmt: skip
+
+        def write(db: sqlite3.Connection) -> None:
+            db.execute(_INSERT_CALL, row)
+            _keep_prompt(db, prompt, row[1])
+
+        await self._commits.write(write)
+        self._records.replies.setdefault(key, {}).setdefault(row[1], completion)
+        self._records.unknown.pop(key, None)
+
+    async def sending(self, prompt: Prompt, call: CallId) -> int:
+        """Mark an attempt as sent; it is durable when this returns, and may then be sent.
+
+        Returns:
+            The attempt's number, for `ended`.
+
+        Raises:
+            StoreError: If it cannot be written, or another driver has taken the run over.
+        """
+        self._check_fence()
+        number = next(self._numbers)
+        self._attempts[self.key(call)] += 1
+        bounds = prompt_tokens_bound(prompt), completion_bound(prompt)
+        row = (number, *self._columns(prompt, call), *bounds)
+
+        def write(db: sqlite3.Connection) -> None:
+            db.execute(_INSERT_SENT, row)
+            _keep_prompt(db, prompt, row[2])
+
+        await self._commits.write(write)
+        try:
+            self._check_fence()
+        except StoreError:
+            self.ended(number, "refused")  # it never went out
+            raise
+        return number
+
+    def ended(self, number: int, how: Literal["refused", "unknown"]) -> None:
+        """Note how an attempt without a reply ended.
+
+        It is on disk before whatever is awaited next. A kill before that leaves the attempt in
+        flight, which errs on the side of having been paid for.
+        """
+        parameters = (how, number)
+        self._commits.write_soon(
+            lambda db: db.execute("UPDATE sent SET ended = ? WHERE id = ?", parameters)
+        )
+
+    async def bury(self, prompt: Prompt, call: CallId, error: LLMError) -> None:
+        """Record a call that failed for good as a dead letter; durable when this returns."""
+        code = error.code if isinstance(error, PermanentLLMError) else None
+        await self._bury(prompt, call, error.status, code, str(error))
+
+    async def _bury(
+        self, prompt: Prompt, call: CallId, status: int | None, code: str | None, message: str
+    ) -> DeadLetter:
+        *named, now_s = self._columns(prompt, call)
+        # Never before the attempts it is about, whatever the clock of their machine said.
+        unix_s = max(now_s, self._records.unknown.get(named[0], now_s))
+        row = (*named, unix_s, status, code, message)
+
+        def write(db: sqlite3.Connection) -> None:
+            db.execute(_INSERT_DEAD, row)
+            _keep_prompt(db, prompt, row[1])
+
+        await self._commits.write(write)
+        letter = DeadLetter(row[0], call, prompt.phase, row[1], status, code, message, unix_s)
+        self._records.dead[letter.key] = letter
+        return letter
+
+    def close(self) -> None:
+        """Write what waits and close the file; calling twice is harmless."""
+        self._commits.close()
+
+    def _columns(self, prompt: Prompt, call: CallId) -> tuple[Any, ...]:
+        """Return the columns that all tables share."""
+        return (
+            self.key(call), prompt.sha256, call.dataset, call.chain, call.round, call.index,
+            prompt.phase, time.time(),
+        )  # fmt: skip
+
+    def _check_fence(self) -> None:
+        if self._fence is not None and not self._fence():
+            raise StoreError(
+                f"{self._folder.parent}: another driver has taken this run over; this process "
+                "sends nothing more. Its replies are kept"
+            )
+
+    def _refusal(self, letter: DeadLetter, prompt: Prompt) -> StoreError | PermanentLLMError:
+        if letter.prompt_sha256 != prompt.sha256:
+            return other_prompt(self._folder, letter.call)
+        call = letter.call
+        place = f"call {call.round}/{call.index} of chain {call.chain!r} ({call.dataset})"
+        advice = f"`rddg retry-dead {self._folder.parent}` has it asked again"
+        if letter.code == OUTCOME_UNKNOWN:
+            return StoreError(
+                f"{place} may have been paid for already ({letter.message}) and is held, as "
+                f"endpoint.journal.possibly_paid_twice says; {advice}"
+            )
+        return PermanentLLMError(
+            f"{letter.message} ({place}, on record as a dead letter; {advice})",
+            letter.status,
+            letter.code,
+        )
+
+
+def _keep_prompt(db: sqlite3.Connection, prompt: Prompt, sha256: str) -> None:
+    # Asked first, because packing costs more than looking.
+    if db.execute("SELECT 1 FROM prompts WHERE sha256 = ?", (sha256,)).fetchone() is None:
+        db.execute("INSERT INTO prompts VALUES (?, ?)", (sha256, pack(prompt)))

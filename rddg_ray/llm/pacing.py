@@ -1,0 +1,196 @@
+"""The pacer: all that is known about an endpoint's limits, in one place."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from rddg_ray.config import LimitSettings
+from rddg_ray.exchange import RateHeaders
+from rddg_ray.llm.accounting import Accounting, AccountingLearner
+from rddg_ray.llm.gcra import Schedule
+from rddg_ray.llm.pacer import PacerSnapshot
+from rddg_ray.llm.rates import per_minute
+from rddg_ray.llm.refusals import Bursts, Window
+
+_MINUTE_S = 60.0
+# A process that is killed never reports its calls' ends; after so long nobody waits for them.
+_LOST_S = 900.0
+
+
+class LocalPacer:
+    """The pacer itself, for this process or for a server or actor that others ask.
+
+    With a limit known, from the settings or from headers (the smaller one counts), calls are
+    paced; with none, as many are in flight as additive increase and multiplicative decrease
+    allow. Its methods never wait, so it needs no lock in one event loop.
+
+    Turns are given a fraction of a second ahead only. What is learned meanwhile (limits, lengths
+    of replies, a refusal) then tells on the turns to come, a process that dies loses little, and
+    what comes back is never more than a moment's worth: were it given out again for the time of
+    calls long sent, the endpoint would see a burst.
+
+    Args:
+        settings: Limits, pace and tolerance.
+        horizon_s: Seconds ahead within which turns are given, above 0.
+        clock: Seconds on a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        settings: LimitSettings | None = None,
+        *,
+        horizon_s: float = 0.3,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if horizon_s <= 0:
+            raise ValueError(f"horizon_s must be above 0, found {horizon_s}")
+        self._horizon_s = horizon_s
+        self._settings = settings or LimitSettings()
+        self._clock = clock
+        self._schedule = Schedule(self._settings.tolerance_s)
+        self._bursts = Bursts()
+        self._window = Window()
+        self._learner = AccountingLearner()
+        self._ends: deque[tuple[float, int]] = deque()
+        self._tokens_in_minute = 0
+        self._started: deque[float] = deque()
+        self._n_refused = 0
+        self._limits: dict[str, int | None] = {
+            "requests": self._settings.requests_per_minute,
+            "tokens": self._settings.tokens_per_minute,
+        }
+        self._set_rates(clock())
+
+    async def reserve(self, estimates: Sequence[int]) -> list[float]:
+        """Return the delay of each call; see `Pacer.reserve`."""
+        now_s = self._clock()
+        self._forget(now_s)
+        if not self._is_limited:
+            estimates = estimates[: max(0, self._window.size - len(self._started))]
+        delays = self._schedule.reserve(now_s, estimates, self._horizon_s)
+        self._started.extend([now_s] * len(delays))
+        if self._settings.tpm_accounting == "auto" and not self._learner.is_done:
+            for delay_s, estimate in zip(delays, estimates, strict=False):
+                self._learner.send(now_s + delay_s, estimate)
+        return delays
+
+    async def settle(self, estimate: int, used: int, limits: RateHeaders | None) -> None:
+        """Count a call's end; see `Pacer.settle`."""
+        now_s = self._clock()
+        self._end_one()
+        if used == 0:
+            self._schedule.give_back(estimate)
+            return
+        self._window.succeed()
+        if limits is not None:
+            self._learner.observe(now_s, used, limits.limit_tokens, limits.remaining_tokens)
+            self._learn(now_s, limits, used)
+        # A reply that took more than was reserved counts in full, whatever the accounting.
+        if self._accounting == "actual" or used > estimate:
+            self._schedule.tokens.give_back(estimate - used)
+        self._count(now_s, used)
+
+    async def refused(
+        self, retry_after_s: float | None, limits: RateHeaders | None, estimate: int
+    ) -> None:
+        """Shift all that comes, once a burst; see `Pacer.refused`."""
+        now_s = self._clock()
+        self._end_one()
+        self._n_refused += 1
+        # Its request stays counted: some servers count those they refuse.
+        self._schedule.tokens.give_back(estimate)
+        if limits is not None:
+            self._learn(now_s, limits, estimate)
+        n_before = self._bursts.n_bursts
+        pause_s = self._bursts.refuse(now_s, retry_after_s)
+        if pause_s > 0:
+            self._schedule.shift(now_s, pause_s)
+        if self._bursts.n_bursts > n_before:
+            self._window.back_off()
+            self._learner.refuse()
+
+    def snapshot(self) -> PacerSnapshot:
+        """Return what is known now."""
+        self._forget(self._clock())
+        return PacerSnapshot(
+            len(self._ends),
+            self._tokens_in_minute,
+            self._limits["requests"],
+            self._limits["tokens"],
+            len(self._started),
+            None if self._is_limited else self._window.size,
+            self._accounting,
+            self._n_refused,
+            self._bursts.n_bursts,
+        )
+
+    @property
+    def _is_limited(self) -> bool:
+        return any(limit is not None for limit in self._limits.values())
+
+    @property
+    def _accounting(self) -> Accounting:
+        told = self._settings.tpm_accounting
+        return self._learner.accounting if told == "auto" else told
+
+    def _learn(self, now_s: float, told: RateHeaders, tokens: int) -> None:
+        found = {
+            "requests": _smaller(
+                self._settings.requests_per_minute,
+                per_minute(told.limit_requests, told.reset_requests_s),
+            ),
+            "tokens": _smaller(
+                self._settings.tokens_per_minute,
+                per_minute(told.limit_tokens, told.reset_tokens_s),
+            ),
+        }
+        # A response without a header says nothing about the limit that was learned before.
+        limits = {kind: found[kind] or known for kind, known in self._limits.items()}
+        if limits != self._limits:
+            self._limits = limits
+            n_sent = len(self._started) + 1
+            self._set_rates(now_s, (n_sent, n_sent * tokens))
+        self._heed_remaining(now_s, told)
+
+    def _set_rates(self, now_s: float, sent: tuple[float, float] = (0.0, 0.0)) -> None:
+        """Pace by the limits; where one is news, count what was sent without it."""
+        lanes = {"requests": self._schedule.requests, "tokens": self._schedule.tokens}
+        for (kind, lane), amount in zip(lanes.items(), sent, strict=True):
+            limit = self._limits[kind]
+            rate = None if limit is None else limit * self._settings.pace / _MINUTE_S
+            is_news = lane.rate is None and rate is not None
+            lane.set_rate(now_s, rate)
+            if is_news and amount > 0:
+                lane.withhold_burst(now_s)
+                lane.take(now_s, amount)
+
+    def _heed_remaining(self, now_s: float, told: RateHeaders) -> None:
+        """Allow no burst where less is left than a burst takes: others use the limits too."""
+        lefts = (told.remaining_requests, told.remaining_tokens)
+        lanes = (self._schedule.requests, self._schedule.tokens)
+        for left, lane in zip(lefts, lanes, strict=True):
+            if left is not None and lane.rate is not None and left < lane.rate * lane.tolerance_s:
+                lane.withhold_burst(now_s)
+
+    def _count(self, now_s: float, used: int) -> None:
+        self._ends.append((now_s, used))
+        self._tokens_in_minute += used
+        self._forget(now_s)
+
+    def _forget(self, now_s: float) -> None:
+        while self._ends and self._ends[0][0] <= now_s - _MINUTE_S:
+            self._tokens_in_minute -= self._ends.popleft()[1]
+        while self._started and self._started[0] <= now_s - _LOST_S:
+            self._started.popleft()
+
+    def _end_one(self) -> None:
+        # Which one is not told, and only their number counts: take the oldest.
+        if self._started:
+            self._started.popleft()
+
+
+def _smaller(a: int | None, b: int | None) -> int | None:
+    known = [value for value in (a, b) if value is not None]
+    return min(known) if known else None

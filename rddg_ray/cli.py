@@ -16,6 +16,7 @@ from rddg_ray.errors import (
     BudgetError,
     ConfigError,
     DataError,
+    LLMError,
     PermanentLLMError,
     RddgError,
     StoreError,
@@ -285,6 +286,46 @@ def report(
 
 
 @app.command()
+def journal(
+    directory: Annotated[Path, typer.Argument(help="Run directory.")],
+    call: Annotated[
+        str | None,
+        typer.Option(help="One call in full: its key, or TABLE/CHAIN/ROUND/INDEX."),
+    ] = None,
+) -> None:
+    """Look into a run's replies: counts, tokens, cost, latencies, dead letters."""
+    from rddg_ray.config import settings_from
+    from rddg_ray.llm.budget import Prices
+    from rddg_ray.llm.journal import find_call, summarise
+    from rddg_ray.runtime.store import RunDirectory
+    from rddg_ray.showing import show_call, show_journal
+
+    store = RunDirectory(directory)
+    settings = settings_from(store.read_run()["settings"], source=str(directory))
+    if call is not None:
+        show_call(find_call(store.journal, call))
+    else:
+        show_journal(summarise(store.journal, Prices.from_settings(settings.endpoint.budget)))
+
+
+@app.command("retry-dead")
+def retry_dead(
+    directory: Annotated[Path, typer.Argument(help="Run directory.")],
+    keys: Annotated[
+        list[str] | None, typer.Option("--key", help="Key of a dead letter; repeat. Default: all.")
+    ] = None,
+) -> None:
+    """Let the next start of a run ask calls again that failed for good or were held."""
+    from rddg_ray.llm.journal import revive
+    from rddg_ray.runtime.store import RunDirectory
+
+    store = RunDirectory(directory)
+    store.read_run()
+    revived = revive(store.journal, keys or "all")
+    typer.echo(f"{len(revived)} calls are asked again by the next start of {directory}")
+
+
+@app.command()
 def datasets() -> None:
     """List the data sets that settings files may name."""
     from rddg_ray.datasets import names
@@ -475,13 +516,21 @@ def _stop(*_: object) -> None:
     raise _Stopped(EXIT_RESUMABLE)
 
 
+def _words(error: RddgError) -> str:
+    if not isinstance(error, (LLMError, BudgetError)):
+        return str(error)
+    from rddg_ray.llm.explaining import explain_failure
+
+    return explain_failure(error)
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _stop)
     try:
         app()
     except RddgError as error:
-        typer.echo(f"rddg: {error}", err=True)
+        typer.echo(f"rddg: {_words(error)}", err=True)
         sys.exit(exit_code_of(error))
     except SystemExit as error:
         # Typer turns an interrupt into its exit code without a word.

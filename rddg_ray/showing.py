@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rddg_ray.datasets import DatasetInfo
     from rddg_ray.evaluation.files import FileEvaluation
     from rddg_ray.exchange import Usage
+    from rddg_ray.llm.journal import CallRecord, JournalSummary
     from rddg_ray.runtime.api import Result
     from rddg_ray.runtime.pipeline import RunResult
     from rddg_ray.runtime.previewing import Preview
@@ -176,6 +177,52 @@ def _figure(row: pd.Series) -> str:
         return text
     low, high = 100 * row["low"], 100 * row["high"]
     return f"{text}\n{100 * row['difference']:+.2f} [{low:+.1f}, {high:+.1f}]".replace("[", r"\[")
+
+
+def show_journal(summary: JournalSummary) -> None:
+    """Print what a run's journals hold."""
+    console = _console()
+    grid = Grid(title="Calls with a reply", title_justify="left")
+    for heading in ("phase", "calls", "prompt tokens", "cached", "completion tokens",
+                    "latency s: p50", "p95", "max"):  # fmt: skip
+        grid.add_column(heading, justify="left" if heading == "phase" else "right")
+    for name, phase in {**summary.by_phase, "all": summary.total}.items():
+        usage = phase.usage
+        grid.add_row(
+            name, str(phase.n_calls), str(usage.prompt_tokens), str(usage.cached_tokens),
+            str(usage.completion_tokens), f"{phase.latency_p50_s:.2f}",
+            f"{phase.latency_p95_s:.2f}", f"{phase.latency_max_s:.2f}",
+        )  # fmt: skip
+    console.print(grid)
+    console.print(
+        f"Attempts {summary.n_attempts}, possibly paid twice {summary.possibly_paid_twice}, "
+        f"outcome unknown {summary.n_unknown}, writers {summary.n_writers}"
+    )
+    if summary.cost_usd is not None and summary.most_usd is not None:
+        console.print(f"Cost {summary.cost_usd:.4f} USD, at most {summary.most_usd:.4f} USD")
+    for letter in summary.dead:
+        text = f"Dead letter {letter.key} ({letter.call.dataset}, {letter.call.chain}): "
+        console.print(text + letter.message, markup=False, soft_wrap=True, style="red")
+
+
+def show_call(record: CallRecord) -> None:
+    """Print one call in full."""
+    console = _console()
+    call = record.call
+    console.print(
+        f"{record.key}: {call.dataset}/{call.chain}/{call.round}/{call.index}, {record.phase}, "
+        f"{len(record.attempts)} attempts", markup=False, soft_wrap=True,
+    )  # fmt: skip
+    if record.prompt is not None:
+        console.rule("prompt")
+        text = f"{record.prompt.system}\n\n{record.prompt.user}"
+        console.print(text, markup=False, soft_wrap=True)
+    if record.reply is not None:
+        console.rule(f"reply of {escape(record.reply.model)} ({record.reply.finish_reason})")
+        console.print(record.reply.text, markup=False, soft_wrap=True)
+    if record.dead is not None:
+        console.rule("dead letter")
+        console.print(record.dead.message, markup=False, soft_wrap=True)
 
 
 def show_datasets(entries: Sequence[DatasetInfo]) -> None:

@@ -332,6 +332,21 @@ def test_evaluate_compares_files_of_any_tool(rddg):
     assert rddg(*command, "--synthetic", "nope.csv")[0] == 65
 
 
+def test_the_journal_shows_sums_and_any_call_in_full(rddg):
+    people().to_csv("in.csv", index=False)
+    rddg("generate", "in.csv", "-t", "state", "-n", "20", "--run-dir", "run")
+    code, out, _ = rddg("journal", "run")
+    assert code == 0
+    assert "generation" in out
+    assert "possibly paid twice 0" in out
+    code, out, _ = rddg("journal", "run", "--call", "in/rddg/g0/0/2/0")
+    assert code == 0
+    assert "## Rules" in out
+    assert "reply of embedded-sampler (stop)" in out
+    assert rddg("retry-dead", "run")[1].startswith("0 calls")
+    assert rddg("journal", "nowhere")[0] == 73
+
+
 def test_datasets_lists_the_catalog(rddg):
     code, out, _ = rddg("datasets")
     assert code == 0

@@ -21,12 +21,12 @@ import ray
 import ray.data
 from ray.exceptions import RayActorError, RayTaskError
 
-from rddg_ray.config import RunSettings
 from rddg_ray.errors import RddgError, StoreError
 from rddg_ray.exchange import Endpoint
 from rddg_ray.llm.journal import Journal
 from rddg_ray.runtime.chains import ChainOutcome, ChainSpec, ChainWork, replayed_rows
 from rddg_ray.runtime.executor import ChainProgress, Item, OnProgress, Result
+from rddg_ray.runtime.limits import Limiter, RemoteLedger, RemotePacer
 from rddg_ray.runtime.local import open_endpoint, run_all, with_absolute_paths
 from rddg_ray.runtime.store import check_visible
 
@@ -44,12 +44,12 @@ class _ChainHost:
     methods are never retried by Ray itself, which could not know what was paid for.
     """
 
-    def __init__(self, settings: RunSettings, journal: Path, writer: str, fingerprint: str) -> None:
-        self._settings = settings
-        self._folder = journal
+    def __init__(self, work: ChainWork, place: str, limiter: Any) -> None:
+        self._work = work
+        self._place = place
         # After a restart the former process may live for a moment: each has a file of its own.
-        self._writer = f"{writer}-{uuid.uuid4().hex[:8]}"
-        self._fingerprint = fingerprint
+        self._writer = f"{place}-{uuid.uuid4().hex[:8]}"
+        self._limiter = limiter
         self._stack = ExitStack()
         self._opened: tuple[Endpoint, Journal] | None = None
         self._tables: dict[str, Any] = {}
@@ -65,25 +65,24 @@ class _ChainHost:
             table: A reference to the training rows in a list, so that chains share one copy.
             coreset: Positions of the rows shown for relations.
         """
-        endpoint, journal = self._open()
+        endpoint, journal = await self._open()
         if spec.dataset not in self._tables:
             self._tables[spec.dataset] = await table[0]
         key = (spec.dataset, spec.method)
-        work = ChainWork(
-            [spec], self._tables, {key: coreset}, self._settings, self._folder, epoch=0
-        )
+        work = replace(self._work, specs=[spec], tables=self._tables, coresets={key: coreset})
         outcomes, failures = await run_all(work, endpoint, journal, self._progress.update)
         if failures:
             raise failures[0]
         return outcomes[0]
 
-    def _open(self) -> tuple[Endpoint, Journal]:
+    async def _open(self) -> tuple[Endpoint, Journal]:
         # Not in the constructor: an error there would reach the driver as the actor's death.
         if self._opened is None:
-            check_visible(self._folder.parent)
-            journal = Journal(self._folder, self._writer, self._fingerprint)
-            self._stack.callback(journal.close)
-            self._opened = open_endpoint(self._settings.endpoint, self._stack), journal
+            check_visible(self._work.journal.parent)
+            ledger = RemoteLedger(self._limiter)
+            pacer = RemotePacer(self._limiter, self._work.settings.endpoint)
+            self._opened = open_endpoint(self._work, self._writer, ledger, pacer, self._stack)
+            await self._limiter.enter.remote(self._place, self._writer)
         return self._opened
 
     async def progress(self) -> dict[str, ChainProgress]:
@@ -103,6 +102,7 @@ class RayExecutor:
 
     def __init__(self) -> None:
         self._hosts: list[Any] = []
+        self._limiter: Any = None
 
     @property
     def hosts(self) -> list[Any]:
@@ -136,10 +136,11 @@ class RayExecutor:
         settings = work.settings.model_copy(
             update={"endpoint": endpoint.model_copy(update={"max_concurrency": each})}
         )
-        # Paths made absolute above would change the fingerprint.
-        fingerprint = work.settings.fingerprint()
+        # Paths made absolute above would change the fingerprint, which is set already.
+        bare = replace(work, specs=(), tables={}, coresets={}, settings=settings)
+        self._limiter = Limiter.remote(settings.endpoint, work.journal)
         return [
-            ChainHost.remote(settings, work.journal, f"host{number}-e{work.epoch}", fingerprint)
+            ChainHost.remote(bare, f"host{number}-e{work.epoch}", self._limiter)
             for number in range(n_hosts)
         ]
 
@@ -251,9 +252,9 @@ class RayExecutor:
 
     def close(self) -> None:
         """End the actors; calling twice is harmless."""
-        for host in self._hosts:
-            ray.kill(host)
-        self._hosts = []
+        for actor in (*self._hosts, *([] if self._limiter is None else [self._limiter])):
+            ray.kill(actor)
+        self._hosts, self._limiter = [], None
 
 
 class _Shared(Mapping[str, Any]):

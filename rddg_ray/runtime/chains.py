@@ -131,6 +131,11 @@ class ChainWork:
     epoch: int
     rounds: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def fingerprint(self) -> str:
+        """Return what is part of every call's key."""
+        return self.settings.fingerprint()
+
     def coreset(self, spec: ChainSpec) -> Sequence[int]:
         """Return the rows a chain shows for relations; none for a method without them."""
         return self.coresets.get((spec.dataset, spec.method), ())

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, aclosing, closing
+from contextlib import ExitStack, aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rddg_ray.config import EndpointSettings
 from rddg_ray.exchange import Endpoint
+from rddg_ray.llm.budget import Ledger, LocalLedger
 from rddg_ray.llm.connection import connect
 from rddg_ray.llm.embedded import serve_in_thread
-from rddg_ray.llm.journal import Journal, JournaledEndpoint
+from rddg_ray.llm.journal import Journal, lease_fence, spent
+from rddg_ray.llm.limiter import LocalPacer, Pacer
+from rddg_ray.llm.stack import stacked
 from rddg_ray.runtime.chains import (
     ChainOutcome,
     ChainSpec,
@@ -28,13 +31,33 @@ from rddg_ray.runtime.executor import ChainProgress, Item, OnProgress, Result
 Value = TypeVar("Value")
 
 
-def open_endpoint(settings: EndpointSettings, stack: ExitStack) -> Endpoint:
-    """Connect to the endpoint; an embedded one without an address is started first.
+def open_endpoint(
+    work: ChainWork, writer: str, ledger: Ledger, pacer: Pacer, stack: ExitStack
+) -> tuple[Endpoint, Journal]:
+    """Return this process's endpoint with every wrapper around it, and its journal.
 
     Args:
-        settings: Which endpoint.
-        stack: Stops the embedded server when it is closed.
+        work: Names the endpoint, the folder of replies and the epoch.
+        writer: Name of this process's journal file, and of its owner at the ledger.
+        ledger: The run's.
+        pacer: The run's.
+        stack: Stops an embedded server that is started here, and closes the journal.
     """
+    settings = work.settings.endpoint
+    client = _client(settings, stack)
+    journal = Journal(
+        work.journal,
+        writer,
+        work.fingerprint,
+        possibly_paid_twice=settings.journal.possibly_paid_twice,
+        fence=lease_fence(work.journal.parent, work.epoch),
+    )
+    stack.callback(journal.close)
+    return stacked(client, settings, journal, ledger, pacer=pacer, owner=writer), journal
+
+
+def _client(settings: EndpointSettings, stack: ExitStack) -> Endpoint:
+    """Connect to the endpoint; an embedded one without an address is started first."""
     if settings.kind == "embedded" and settings.base_url is None:
         server = stack.enter_context(serve_in_thread(settings.embedded))
         settings = settings.model_copy(update={"base_url": server.base_url})
@@ -66,7 +89,6 @@ async def run_all(
 ) -> tuple[list[ChainOutcome], list[Exception]]:
     """Run chains side by side in one event loop; see `Executor.run_chains`."""
     progress: dict[str, ChainProgress] = {}
-    recorded = JournaledEndpoint(endpoint, journal)
 
     def note(spec: ChainSpec, **changes: int) -> None:
         key = f"{spec.dataset}/{spec.name}"
@@ -79,7 +101,7 @@ async def run_all(
         return await run_chain(
             spec,
             study,
-            recorded,
+            endpoint,
             lambda state, _: note(
                 spec,
                 rounds=state.round,
@@ -123,12 +145,13 @@ class LocalExecutor:
         """Run every chain in one event loop; see `Executor`."""
 
         async def all_chains() -> tuple[list[ChainOutcome], list[Exception]]:
-            endpoint = open_endpoint(work.settings.endpoint, stack)
+            settings = work.settings.endpoint
+            ledger = LocalLedger(settings.budget, spent(work.journal))
+            pacer = LocalPacer(settings.limits)
+            writer = f"local-e{work.epoch}"
+            endpoint, journal = open_endpoint(work, writer, ledger, pacer, stack)
             async with aclosing(endpoint):
-                fingerprint = work.settings.fingerprint()
-                journal = Journal(work.journal, f"local-e{work.epoch}", fingerprint)
-                with closing(journal):
-                    return await run_all(work, endpoint, journal, on_progress)
+                return await run_all(work, endpoint, journal, on_progress)
 
         with ExitStack() as stack:
             return _run_coroutine(all_chains())

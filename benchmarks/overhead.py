@@ -95,7 +95,7 @@ def measure(n_calls: int) -> tuple[dict[str, float], int, int]:
             text = reply([("system", prompt.system), ("user", prompt.user)], EmbeddedSettings())
             replied = time.process_time()
             completion = Completion(text, "embedded-sampler", Usage(1))
-            journal.put(prompt, CallId("overhead", "benchmark", round_, position), completion)
+            await journal.put(prompt, CallId("overhead", "benchmark", round_, position), completion)
             answering["reply"] += replied - started
             answering["journal"] += time.process_time() - replied
             return completion

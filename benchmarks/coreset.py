@@ -16,13 +16,14 @@ torch thread; CPU time is `time.process_time` per model, data preparation includ
   0 while it trains; the plain loop leaves torch as it comes, and pays for them late in
   training, though less.
 
-Agreement is Spearman's rank correlation of the rows' difficulties: the ensemble's score (the
-mean of its 8 members, which is what a coreset is picked by) against each plain model, beside
-one plain model against another; then like with like, one member against one plain model and
-against another member, each averaged over all pairs; and the two sides' means against each
-other. With few steps an epoch (306 rows: 5) a model now and then learns late and ranks rows otherwise, on either
-side; averages over pairs then differ by some 0.06 between sets of 8 random states, so that
-table has 24 models on each side, those beyond the first 8 members for agreement only.
+Agreement is Spearman's rank correlation of the rows' difficulties: the ensemble's score
+(the mean of its 8 members, which is what a coreset is picked by) against each plain model,
+beside one plain model against another; then like with like, one member against one plain
+model and against another member, each averaged over all pairs; and the two sides' means
+against each other. With few steps an epoch (306 rows: 5) a model now and then learns late
+and ranks rows otherwise, on either side; averages over pairs then differ by some 0.06
+between sets of 8 random states, so that table has 24 models on each side, those beyond the
+first 8 members for agreement only.
 
 The last line of the output is one JSON object.
 """

@@ -119,7 +119,7 @@ def generate(
         Path | None,
         typer.Option(
             help="Keeps every reply; the same command goes on from there. Default: "
-            "runs/<table>-<hash of the settings>."
+            "runs/<table>-<hash of table and settings>."
         ),
     ] = None,
     method: MethodOption = "rddg",
@@ -140,15 +140,13 @@ def generate(
     address: AddressOption = None,
 ) -> None:
     """Generate rows for the rare classes of TABLE. All its rows may be shown to the endpoint."""
-    from rddg_ray.config import MISSING_TOKENS
     from rddg_ray.reading import read_table, write_rows
     from rddg_ray.runtime.api import generate as generate_rows
     from rddg_ray.runtime.api import run_folder
     from rddg_ray.showing import show_result
 
     frame = read_table(
-        table, target, metadata=metadata, rare_class=rare_class,
-        missing_values=MISSING_TOKENS if missing is None else tuple(missing),
+        table, target, metadata=metadata, rare_class=rare_class, missing_values=_tokens(missing)
     )  # fmt: skip
     settings = _synthesis_settings(
         method=method, random_state=random_state,
@@ -184,14 +182,12 @@ def preview(
     full: Annotated[bool, typer.Option("--full", help="Print prompts whole.")] = False,
 ) -> None:
     """Show the prompts and how many calls to expect, without calling anything."""
-    from rddg_ray.config import MISSING_TOKENS
     from rddg_ray.reading import read_table
     from rddg_ray.runtime.previewing import preview as preview_chain
     from rddg_ray.showing import show_preview
 
     frame = read_table(
-        table, target, metadata=metadata, rare_class=rare_class,
-        missing_values=MISSING_TOKENS if missing is None else tuple(missing),
+        table, target, metadata=metadata, rare_class=rare_class, missing_values=_tokens(missing)
     )  # fmt: skip
     settings = _synthesis_settings(
         method=method, random_state=random_state,
@@ -260,7 +256,7 @@ def evaluate(
     missing: MissingOption = None,
 ) -> None:
     """Train classifiers with and without synthetic rows, made by any tool, and compare."""
-    from rddg_ray.config import CLASSIFIERS, MISSING_TOKENS
+    from rddg_ray.config import CLASSIFIERS
     from rddg_ray.evaluation.files import evaluate_files
     from rddg_ray.showing import show_evaluation
 
@@ -270,7 +266,7 @@ def evaluate(
         classifiers=tuple(classifiers or CLASSIFIERS),
         classifier_states=tuple(range(classifier_states)),
         max_synthetic_rows=max_synthetic_rows, rare_class=rare_class, metadata=metadata,
-        missing_values=MISSING_TOKENS if missing is None else tuple(missing),
+        missing_values=_tokens(missing),
     )  # fmt: skip
     show_evaluation(found)
 
@@ -376,6 +372,12 @@ def _check_writable(path: Path) -> None:
         raise ConfigError(f"--out {path}: its folder cannot be made: {error}") from error
     if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
         raise ConfigError(f"--out {path}: cannot be written; choose another file")
+
+
+def _tokens(missing: list[str] | None) -> tuple[str, ...]:
+    from rddg_ray.config import MISSING_TOKENS
+
+    return MISSING_TOKENS if missing is None else tuple(missing)
 
 
 def _wanted(

@@ -14,6 +14,7 @@ from rddg_ray.config import CoresetSettings, RunSettings
 from rddg_ray.coreset import difficulty_by_state, select, select_random
 from rddg_ray.errors import StoreError
 from rddg_ray.runtime.executor import Executor
+from rddg_ray.runtime.store import write_parquet
 from rddg_ray.table import Table
 
 _SCORED = ("rddg", "rddg_no_feedback")
@@ -86,13 +87,10 @@ def _device() -> str:
 
 
 def _write(path: Path, table: Table, scores: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     frame = pd.DataFrame(
         {"row_id": table.frame.index.to_numpy(), "difficulty": scores.mean(axis=0)}
     )
-    temporary = path.with_suffix(".tmp")
-    frame.to_parquet(temporary, index=False)
-    temporary.replace(path)
+    write_parquet(frame, path)
 
 
 def _read(path: Path, table: Table) -> np.ndarray:
@@ -113,7 +111,4 @@ def write_coreset(
         for position in positions
     ]
     if records:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / ".chosen.tmp"
-        pd.DataFrame(records).to_parquet(temporary, index=False)
-        temporary.replace(folder / "chosen.parquet")
+        write_parquet(pd.DataFrame(records), folder / "chosen.parquet")

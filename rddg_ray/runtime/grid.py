@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from rddg_ray.config import EvaluationSettings
 from rddg_ray.evaluation.cells import Cell, SourceKey, group, remaining
 from rddg_ray.evaluation.fits import GridData, cells, fit_group, to_frame
 from rddg_ray.runtime.executor import Executor
+from rddg_ray.runtime.store import write_parquet
 
 # Long enough that starting a block costs little, short enough that a kill loses little.
 _BLOCK_SECONDS = 5.0
@@ -69,7 +69,7 @@ def run_grid(
     for records in executor.fit(_fit, group(todo, _BLOCK_SECONDS), data):
         fitted = to_frame(map(dict, records))
         fitted["grid"] = [grid_ids[source] for source in _sources(fitted)]
-        _write(fitted, folder / f"part-{_name(records)}.parquet")
+        write_parquet(fitted, folder / f"part-{_name(records)}.parquet")
         n_done += len(records)
         on_progress(n_done, len(listed))
     fits = _merge(folder, grid_ids, listed)
@@ -127,14 +127,7 @@ def _merge(folder: Path, grid_ids: Mapping[SourceKey, str], listed: Sequence[Cel
     # Parts that are merged, and what a kill left half-written.
     parts = [*folder.glob("part-*.parquet"), *folder.glob(".*.tmp")]
     # Records of cells that are not asked for today stay on file, for the same reason.
-    _write(done, folder / "fits.parquet")
+    write_parquet(done, folder / "fits.parquet")
     for part in parts:
         part.unlink()
     return fits
-
-
-def _write(frame: pd.DataFrame, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    frame.to_parquet(temporary, index=False)
-    temporary.replace(path)

@@ -195,11 +195,7 @@ def _gather(
 ) -> None:
     """Replay every chain of each (table, method) that has new ones, verify, publish."""
     known = _published(store)
-    todo = {
-        (outcome.spec.dataset, outcome.spec.method)
-        for key, outcome in made.items()
-        if known.get(key) != outcome
-    }
+    todo = {_part(outcome) for outcome in made.values()}
     # Chains of earlier starts too, of generator states that are not asked for today: what is
     # published of a table and method is replaced as a whole.
     parts = {part: [o for o in {**known, **made}.values() if _part(o) == part] for part in todo}

@@ -248,6 +248,14 @@ def content_sha256(table: Table) -> str:
     return hashlib.sha256(described + hashed).hexdigest()
 
 
+def write_parquet(frame: pd.DataFrame, path: Path) -> None:
+    """Write a Parquet file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    frame.to_parquet(temporary, index=False)
+    temporary.replace(path)
+
+
 def write_json(path: Path, content: object) -> None:
     """Write a JSON file whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

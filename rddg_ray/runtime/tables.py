@@ -45,7 +45,6 @@ def prepare(settings: TableSettings) -> PreparedTable:
             train.rare_class,
         )
         train = train.take(kept).narrowed()
-        test = test.with_frame(test.frame)
     return PreparedTable(train, train.with_frame(test.frame))
 
 

@@ -22,7 +22,7 @@ def test_settings_are_flat_texts_without_anything_that_could_be_a_key() -> None:
     settings = {
         "endpoint": {
             "base_url": "https://me:sk-secret@host/v1?x=sk-secret",
-            "api_key_file": "/home/me/sk-secret",
+            "api_key_file": "keys/sk-secret",
             "max_completion_tokens": 400,
         },
         "tables": [{"target": "y"}, {"target": "z"}],

@@ -2,6 +2,7 @@
 #
 #   make demo                             the whole job on two tables, results in runs/demo
 #   make test PYTEST_ARGS='-m "not ray"'  the tests that start no Ray
+#   make bench BENCHMARKS='makespan'      some of the benchmarks; see benchmarks/README.md
 #   make venv PYTHON=python3.12           another interpreter, 3.11 or later
 #   make venv PIP_ARGS='--index-url ...'  another package index
 
@@ -9,6 +10,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+BENCHMARKS ?= coreset overhead client makespan limiter
 BIN := .venv/bin
 STAMP := .venv/.installed
 MAKEFLAGS += --no-print-directory
@@ -36,9 +38,8 @@ check: $(STAMP) ## lint, format and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(STAMP) ## measure the coreset and the cost of a call
-	@$(BIN)/python benchmarks/coreset.py
-	@$(BIN)/python benchmarks/overhead.py
+bench: $(STAMP) ## measure coreset, calls, limits and whole chains (some 20 minutes)
+	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
 
 ifneq ($(VENV_WORKS),yes)
 .PHONY: $(STAMP)

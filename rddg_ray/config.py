@@ -70,12 +70,17 @@ MISSING_TOKENS = ("", "?", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "<
 
 # A model server that came back at another address, or with another key, is the same model.
 _CONNECTION_KEYS = (
-    "base_url", "timeout_s", "max_attempts", "max_concurrency", "api_key_env", "api_key_file",
+    "base_url", "timeout_s", "max_attempts", "give_up_after_s", "max_concurrency", "api_key_env",
+    "api_key_file",
 )  # fmt: skip
 
 
 # How far a chain may go changes no row on the way: one that fell short goes on under new limits.
 _LIMIT_KEYS = ("max_rounds", "max_empty_rounds", "max_calls")
+
+
+# Settings that came later, where they ask as before: runs begun without them go on.
+_AS_BEFORE = {"reply_format": "csv"}
 
 
 class _Settings(BaseModel):
@@ -139,6 +144,19 @@ class GenerationSettings(_Settings):
         allow_repeats: Whether rows equal to an earlier synthetic row are accepted.
         chain_per: One chain a table, or one a class.
         max_calls: Calls a chain may make; None for no cap beyond the rounds.
+        temperature: Sampling temperature; None for the endpoint's default.
+        max_completion_tokens: Cap on every reply's tokens, hidden reasoning included. `auto`
+            caps generation replies once five were seen, at no less than twice the longest, and
+            doubles the cap after one that it cut; it learns nothing where the endpoint counts no
+            tokens. That bounds what a call may cost, and takes less of a limit that caps are
+            charged to than a loose number, which lengthens such a run in proportion. None, the
+            default, sends no cap: it alone can neither cut a reply nor be refused, as a cap is
+            that is above what a model may write.
+        reply_format: How new rows are asked for. `csv` takes the fewest tokens and every
+            endpoint does it. `json_schema` sends `response_format` with a strict schema, so that
+            no row has a column too few or an unknown category. It repeats the columns' names in
+            every row (four times the reply's tokens at 28 columns) and needs an endpoint with
+            structured output.
     """
 
     sampling_strategy: Annotated[
@@ -164,7 +182,12 @@ class GenerationSettings(_Settings):
     chain_per: Literal["table", "class"] = "table"
     max_calls: Positive | None = None
     temperature: Annotated[Real, Field(ge=0, le=2)] | None = None
-    max_completion_tokens: Positive | None = None
+    max_completion_tokens: Annotated[
+        Positive | Literal["auto"] | None,
+        _said_as("expected a number of tokens from 1, 'auto' for a cap learned from replies, or "
+                 "null for none"),
+    ] = None  # fmt: skip
+    reply_format: Literal["csv", "json_schema"] = "csv"
     feedback: FeedbackSettings = FeedbackSettings()
 
 
@@ -249,7 +272,8 @@ class BudgetSettings(_Settings):
 
     Every cap holds for replies on record plus the worst case of calls whose outcome is unknown.
     The worst case of a call without `generation.max_completion_tokens` is learned from replies,
-    not known; set it for a cap that holds whatever the endpoint does.
+    not known; set it for a cap that holds whatever the endpoint does (`auto` bounds the calls for
+    rows, once enough replies were seen).
 
     Attributes:
         max_cost_usd: Money, in US dollars; needs the prices.
@@ -301,6 +325,13 @@ class EndpointSettings(_Settings):
     `api_key_file` a file, read where the calls are made. `send_call_header` names each call to
     the server in the header `x-rddg-call`; the embedded endpoint, which counts by it, is always
     told.
+
+    `max_concurrency` bounds the calls in flight over the whole run; those that wait for their turn
+    at the limits do not count. 256 do not hold back 3,000 requests a minute at 5 s a reply, keep
+    clear of the 1,024 open files that systems allow, and are as many as one process can serve.
+
+    `give_up_after_s` is how long an outage, or refusals (429) of one call, may last before the run
+    stops, to be gone on with by another start.
     """
 
     kind: Literal["embedded", "openai", "replay"] = "embedded"
@@ -310,7 +341,8 @@ class EndpointSettings(_Settings):
     api_key_file: Path | None = None
     timeout_s: Annotated[Real, Field(gt=0)] = 120.0
     max_attempts: Positive = 6
-    max_concurrency: Positive = 16
+    give_up_after_s: Annotated[Real, Field(gt=0)] = 900.0
+    max_concurrency: Positive = 256
     send_call_header: bool = False
     replay_path: Path | None = None
     embedded: EmbeddedSettings = EmbeddedSettings()
@@ -466,6 +498,9 @@ class RunSettings(_Settings):
         generation = self.generation.model_dump(mode="json")
         for key in _LIMIT_KEYS:
             generation.pop(key)
+        for key, value in _AS_BEFORE.items():
+            if generation[key] == value:
+                generation.pop(key)
         return {
             "random_state": self.random_state,
             "coreset": self.coreset.model_dump(mode="json"),

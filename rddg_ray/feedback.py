@@ -114,7 +114,7 @@ class FeedbackWriter:
 
 def _worst(differences: Floats, threshold: float) -> list[int]:
     """Return the places above the threshold, largest difference first, ties in order."""
-    above = np.flatnonzero(np.nan_to_num(differences, nan=-1.0) > threshold)
+    above = np.flatnonzero(differences > threshold)  # NaN is above nothing
     return [int(at) for at in above[np.argsort(-differences[above], kind="stable")]]
 
 

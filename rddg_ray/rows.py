@@ -95,16 +95,26 @@ class Table:
 
     def cells(self, positions: Sequence[int] | np.ndarray | None = None) -> list[list[str]]:
         """Return cell texts in `prompt_columns` order, one list a row."""
-        frame = self.frame if positions is None else self.frame.iloc[np.asarray(positions)]
+        if positions is None:
+            return [list(row) for row in self._texts]
+        if "_texts" in self.__dict__:  # many chains show rows of one table
+            return [list(self._texts[at]) for at in positions]
+        return [list(row) for row in self._encoded(self.frame.iloc[np.asarray(positions)])]
+
+    def row_keys(self) -> list[tuple[str, ...]]:
+        """Return what makes a row the same as another: its target and feature cells as text."""
+        return list(self._texts)
+
+    @cached_property
+    def _texts(self) -> list[tuple[str, ...]]:
+        return self._encoded(self.frame)
+
+    def _encoded(self, frame: pd.DataFrame) -> list[tuple[str, ...]]:
         columns = [
             [column.encode(value) for value in frame[column.name].to_list()]
             for column in self.prompt_columns
         ]
-        return [list(row) for row in zip(*columns, strict=True)]
-
-    def row_keys(self) -> list[tuple[str, ...]]:
-        """Return what makes a row the same as another: its target and feature cells as text."""
-        return [tuple(row) for row in self.cells()]
+        return list(zip(*columns, strict=True))
 
     def encode_features(self) -> np.ndarray:
         """Return the features as standardised numbers, shape `(n_rows, n_features)`, float32.

@@ -229,6 +229,8 @@ def test_two_mappings_may_hold_the_same_key(tmp_path: Path) -> None:
         {"generation": {"sampling_strategy": "all"}},
         {"generation": {"codes": False}},
         {"generation": {"temperature": 0.1}},
+        {"generation": {"max_completion_tokens": "auto"}},
+        {"generation": {"reply_format": "json_schema"}},
         {"generation": {"feedback": {"mean": 0.5}}},
         {"endpoint": {"embedded": {"bias": 0.2}}},
         {"endpoint": {"embedded": {"random_state": 1}}},
@@ -260,7 +262,26 @@ def test_what_changes_a_row_changes_the_fingerprint(change: dict[str, Any]) -> N
         {"endpoint": {"send_call_header": True}},
         {"endpoint": {"embedded": {"error_share": 0.1, "error_status": 429}}},
         {"coreset": {"epochs": 100}},
+        {"generation": {"reply_format": "csv"}},
     ],
 )
 def test_what_changes_no_row_leaves_the_fingerprint(change: dict[str, Any]) -> None:
     assert _settings(**change).fingerprint() == _settings().fingerprint()
+
+
+def test_the_format_of_replies_does_not_part_a_run_from_its_journal_unless_it_is_changed() -> None:
+    assert "reply_format" not in _settings().row_settings()["generation"]
+
+
+@pytest.mark.parametrize("cap", [900, "auto", None])
+def test_a_cap_on_replies_is_a_number_or_learned_or_none(cap: object) -> None:
+    assert (
+        _settings(generation={"max_completion_tokens": cap}).generation.max_completion_tokens == cap
+    )
+
+
+@pytest.mark.parametrize("cap", [0, -1, "most", True, 1.5])
+def test_any_other_cap_on_replies_is_refused_in_words(cap: object) -> None:
+    refusal = _refusal({"generation": {"max_completion_tokens": cap}})
+    assert "generation.max_completion_tokens = " in refusal
+    assert "a number of tokens from 1, 'auto'" in refusal

@@ -6,7 +6,6 @@ another endpoint; `stacked` puts them together.
 
 from rddg_ray.llm.breaker import Breaker, BreakingEndpoint
 from rddg_ray.llm.budget import BudgetedEndpoint, Ledger, LocalLedger, Prices
-from rddg_ray.llm.concurrency import ConcurrencyLimitedEndpoint
 from rddg_ray.llm.connection import connect
 from rddg_ray.llm.endpoint import OpenAIEndpoint
 from rddg_ray.llm.explaining import explain_failure
@@ -21,7 +20,6 @@ __all__ = [
     "Breaker",
     "BreakingEndpoint",
     "BudgetedEndpoint",
-    "ConcurrencyLimitedEndpoint",
     "Journal",
     "JournaledEndpoint",
     "Ledger",

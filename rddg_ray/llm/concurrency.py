@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 
-from rddg_ray.exchange import CallId, Completion, Endpoint, Prompt
+class Slots:
+    """Places of the calls that are in flight or about to fly.
 
-
-class ConcurrencyLimitedEndpoint:
-    """Lets at most `max_concurrency` calls through at once; the others wait their turn.
+    A call that waits for its turn has none: waiting must not keep the next one from flying.
 
     Args:
-        inner: Where the calls go.
-        max_concurrency: Calls in flight at most, at least 1.
+        n_slots: Places, at least 1; None for no bound.
     """
 
-    def __init__(self, inner: Endpoint, max_concurrency: int) -> None:
-        if max_concurrency < 1:
-            raise ValueError(f"max_concurrency must be at least 1, found {max_concurrency}")
-        self._inner = inner
-        self._slots = asyncio.Semaphore(max_concurrency)
+    __slots__ = ("_n_slots", "n_taken")
 
-    async def complete(self, prompt: Prompt, call: CallId | None = None) -> Completion:
-        """Return the inner endpoint's reply once a slot is free."""
-        async with self._slots:
-            return await self._inner.complete(prompt, call)
+    def __init__(self, n_slots: int | None = None) -> None:
+        if n_slots is not None and n_slots < 1:
+            raise ValueError(f"max_concurrency must be at least 1, found {n_slots}")
+        self._n_slots = n_slots
+        self.n_taken = 0
 
-    async def aclose(self) -> None:
-        """Close the inner endpoint."""
-        await self._inner.aclose()
+    def n_free(self, n_wanted: int) -> int:
+        """Return how many of the places wanted are free."""
+        if self._n_slots is None:
+            return n_wanted
+        return max(0, min(n_wanted, self._n_slots - self.n_taken))
+
+    def take(self) -> None:
+        """Take a place."""
+        self.n_taken += 1
+
+    def give_back(self) -> None:
+        """Give a place back."""
+        self.n_taken -= 1

@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Literal
 
-from rddg_ray.errors import TransientLLMError
+from rddg_ray.errors import BudgetError, TransientLLMError
 from rddg_ray.exchange import CallId, Completion, Endpoint, Prompt
+from rddg_ray.llm.breaker import OutageError
 from rddg_ray.llm.estimates import TokenEstimator
 from rddg_ray.llm.pacer import Pacer, PacerSnapshot
 from rddg_ray.llm.pacing import LocalPacer
@@ -32,11 +33,18 @@ class LimitedEndpoint:
     notices. So that no call waits for ever, it is raised once it was refused `max_refusals` times
     or the first refusal is `max_refused_s` ago.
 
+    Calls that wait hold nothing: no place among `max_concurrency`, no turn, and, where the budget
+    is asked inside, no money. Once the endpoint is found to be down they fail as if they had flown,
+    so that they wait where the others do, for no turn; a call that comes then is let through.
+
     Args:
         inner: Where the calls go.
         pacer: Who says when; one for all processes that share the limits.
         tpm_accounting: As in `LimitSettings`: whether a reply's cap or its expected length is
             reserved. With `auto` it is what the pacer has found out.
+        max_concurrency: Calls of this process in flight, or about to fly, at most; None for no
+            bound.
+        is_down: Says whether the endpoint is down, and only probes are to fly.
         max_refusals: Refusals of one call, at least 1.
         max_refused_s: Seconds from a call's first refusal.
         clock: Seconds on a clock that never goes back.
@@ -48,6 +56,8 @@ class LimitedEndpoint:
         pacer: Pacer,
         *,
         tpm_accounting: Literal["reserve", "actual", "auto"] = "auto",
+        max_concurrency: int | None = None,
+        is_down: Callable[[], bool] = lambda: False,
         max_refusals: int = 30,
         max_refused_s: float = 900.0,
         clock: Callable[[], float] = time.monotonic,
@@ -63,7 +73,9 @@ class LimitedEndpoint:
         self._max_refusals = max_refusals
         self._max_refused_s = max_refused_s
         self._clock = clock
-        self._waiting = WaitingCalls(pacer)
+        self._is_down = is_down
+        self._last_failure = "the endpoint is down"
+        self._waiting = WaitingCalls(pacer, max_concurrency, self._why_down)
         self._bursts = Bursts()
 
     async def complete(self, prompt: Prompt, call: CallId | None = None) -> Completion:
@@ -75,7 +87,9 @@ class LimitedEndpoint:
         n_refusals, first_s = 0, 0.0
         while True:
             rank = 0 if call is None else call.round
-            estimate = await self._waiting.turn(rank, partial(self._estimate, prompt))
+            estimate = await self._waiting.turn(
+                rank, partial(self._estimate, prompt), is_urgent=self._is_down()
+            )
             try:
                 return await self._sent(prompt, call, estimate)
             except TransientLLMError as error:
@@ -104,7 +118,11 @@ class LimitedEndpoint:
             if error.status == _TOO_MANY_REQUESTS:
                 await self._refused(error, estimate)
             else:
+                self._last_failure = str(error)
                 await self._reported(self._pacer.settle(estimate, estimate, None))
+            raise
+        except BudgetError:  # it never flew
+            await self._reported(self._pacer.settle(estimate, 0, None))
             raise
         except BaseException:  # cancellation too: what is in flight is counted
             await self._reported(self._pacer.settle(estimate, estimate, None))
@@ -114,6 +132,11 @@ class LimitedEndpoint:
         self._estimator.see(prompt, completion)
         await self._reported(self._pacer.settle(estimate, used or estimate, completion.rate))
         return completion
+
+    def _why_down(self) -> TransientLLMError | None:
+        if not self._is_down():
+            return None
+        return TransientLLMError(self._last_failure, reached=False)
 
     async def _refused(self, error: TransientLLMError, estimate: int) -> None:
         # Turns that this process already has would be refused as well.
@@ -138,7 +161,8 @@ class LimitedEndpoint:
         self, error: TransientLLMError, n_refusals: int, first_s: float
     ) -> TransientLLMError:
         waited_s = self._clock() - first_s
-        return TransientLLMError(
+        # Whoever tries again outside would wait as long once more, attempt by attempt.
+        return OutageError(
             f"{error} (refused {n_refusals} times in {waited_s:.0f} s at the pace of its limits: "
             "check what else uses this key, or set endpoint.limits lower)",
             error.status,

@@ -6,13 +6,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from rddg_ray.config import LimitSettings
+from rddg_ray.config import EndpointSettings, LimitSettings
 from rddg_ray.exchange import RateHeaders
 from rddg_ray.llm.accounting import Accounting, AccountingLearner
+from rddg_ray.llm.addresses import is_self_hosted
 from rddg_ray.llm.gcra import Schedule
 from rddg_ray.llm.pacer import PacerSnapshot
 from rddg_ray.llm.rates import per_minute
-from rddg_ray.llm.refusals import Bursts, Window
+from rddg_ray.llm.refusals import FIRST_WINDOW, LARGEST_WINDOW, Bursts, Window
 
 _MINUTE_S = 60.0
 # A process that is killed never reports its calls' ends; after so long nobody waits for them.
@@ -34,6 +35,7 @@ class LocalPacer:
     Args:
         settings: Limits, pace and tolerance.
         horizon_s: Seconds ahead within which turns are given, above 0.
+        first_window: Calls in flight at first where no limit is known.
         clock: Seconds on a clock that never goes back.
     """
 
@@ -42,6 +44,7 @@ class LocalPacer:
         settings: LimitSettings | None = None,
         *,
         horizon_s: float = 0.3,
+        first_window: int = FIRST_WINDOW,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if horizon_s <= 0:
@@ -51,7 +54,7 @@ class LocalPacer:
         self._clock = clock
         self._schedule = Schedule(self._settings.tolerance_s)
         self._bursts = Bursts()
-        self._window = Window()
+        self._window = Window(first_window)
         self._learner = AccountingLearner()
         self._ends: deque[tuple[float, int]] = deque()
         self._tokens_in_minute = 0
@@ -63,12 +66,24 @@ class LocalPacer:
         }
         self._set_rates(clock())
 
+    @classmethod
+    def of(cls, settings: EndpointSettings) -> LocalPacer:
+        """Return the pacer of an endpoint.
+
+        A server of one's own queues what it cannot serve yet, and nobody else is kept waiting by
+        it, so calls need not feel their way there: `max_concurrency` alone bounds them from the
+        start. Should it refuse calls all the same, that holds as everywhere.
+        """
+        first_window = LARGEST_WINDOW if is_self_hosted(settings) else FIRST_WINDOW
+        return cls(settings.limits, first_window=first_window)
+
     async def reserve(self, estimates: Sequence[int]) -> list[float]:
         """Return the delay of each call; see `Pacer.reserve`."""
         now_s = self._clock()
         self._forget(now_s)
         if not self._is_limited:
-            estimates = estimates[: max(0, self._window.size - len(self._started))]
+            n_free = self._window.n_free(now_s, len(self._started), len(estimates))
+            estimates = estimates[:n_free]
         delays = self._schedule.reserve(now_s, estimates, self._horizon_s)
         self._started.extend([now_s] * len(delays))
         if self._settings.tpm_accounting == "auto" and not self._learner.is_done:
@@ -108,7 +123,7 @@ class LocalPacer:
         if pause_s > 0:
             self._schedule.shift(now_s, pause_s)
         if self._bursts.n_bursts > n_before:
-            self._window.back_off()
+            self._window.back_off(len(self._started) + 1)
             self._learner.refuse()
 
     def snapshot(self) -> PacerSnapshot:
@@ -163,8 +178,11 @@ class LocalPacer:
             is_news = lane.rate is None and rate is not None
             lane.set_rate(now_s, rate)
             if is_news and amount > 0:
-                lane.withhold_burst(now_s)
-                lane.take(now_s, amount)
+                # They were a burst already. Requests count since they were sent; tokens of
+                # replies may count only as these come.
+                is_counted = kind == "requests" and self._started
+                since_s = self._started[0] if is_counted else now_s
+                lane.take(since_s + lane.tolerance_s, amount)
 
     def _heed_remaining(self, now_s: float, told: RateHeaders) -> None:
         """Allow no burst where less is left than a burst takes: others use the limits too."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 
+FIRST_WINDOW = 8
+LARGEST_WINDOW = 1024
 _FIRST_PAUSE_S = 1.0
 _MAX_PAUSE_S = 60.0
 _MAX_RETRY_AFTER_S = 300.0
 _CALM = 2.0
+_OPENED_PER_S = 15.0
+_MAX_STEP_S = 0.15
 
 
 class Bursts:
@@ -57,10 +61,13 @@ class Bursts:
 
 
 class Window:
-    """Calls in flight where no limit is known: one more or half as many.
+    """Calls in flight where no limit is known: more as they pass, half as many once refused.
 
-    It grows by one for each success until the first burst of refusals (doubling each time that
-    all in flight came back), and from then on by one for each windowful. A burst halves it.
+    Until the first burst of refusals it grows by one for each success, and by one for each 67 ms
+    in which calls wait for a place in it: a reply may take a minute, while a refusal comes back
+    before the next call goes out, so silence is taken for consent. From the first burst on it
+    grows by one for each windowful of successes. A burst halves it, or what is in flight if that
+    is less.
 
     Args:
         initial: Calls in flight at first.
@@ -71,26 +78,47 @@ class Window:
         avoidance in computer networks.
     """
 
-    __slots__ = ("_maximum", "_size", "_starting")
+    __slots__ = ("_full_s", "_maximum", "_size", "_starting")
 
-    def __init__(self, initial: int = 8, maximum: int = 1024) -> None:
+    def __init__(self, initial: int = FIRST_WINDOW, maximum: int = LARGEST_WINDOW) -> None:
         if not 1 <= initial <= maximum:
             raise ValueError(f"initial must lie in [1, {maximum}], found {initial}")
         self._size = float(initial)
         self._maximum = float(maximum)
         self._starting = True
+        self._full_s: float | None = None
 
     @property
     def size(self) -> int:
         """Return how many calls may be in flight, at least 1."""
         return int(self._size)
 
+    def n_free(self, now_s: float, n_in_flight: int, n_wanted: int) -> int:
+        """Return how many of the places wanted are free.
+
+        Args:
+            now_s: The moment of asking.
+            n_in_flight: Calls in flight.
+            n_wanted: Calls that wait.
+        """
+        if self._full_s is not None and self._starting:
+            # Only time in which calls waited counts, and a process that stood still opens little.
+            waited_s = min(now_s - self._full_s, _MAX_STEP_S)
+            self._size = min(self._maximum, self._size + _OPENED_PER_S * waited_s)
+        n_free = max(0, min(n_wanted, self.size - n_in_flight))
+        self._full_s = now_s if n_free < n_wanted else None
+        return n_free
+
     def succeed(self) -> None:
         """Take note of a success."""
         more = 1.0 if self._starting else 1.0 / self._size
         self._size = min(self._maximum, self._size + more)
 
-    def back_off(self) -> None:
-        """Take note of a burst of refusals."""
+    def back_off(self, n_in_flight: float = math.inf) -> None:
+        """Take note of a burst of refusals.
+
+        Args:
+            n_in_flight: Calls in flight when it came, the refused one too.
+        """
         self._starting = False
-        self._size = max(1.0, self._size / 2)
+        self._size = max(1.0, min(self._size, n_in_flight) / 2)

@@ -6,7 +6,7 @@ from rddg_ray.config import EndpointSettings
 from rddg_ray.exchange import Endpoint
 from rddg_ray.llm.breaker import Breaker, BreakingEndpoint
 from rddg_ray.llm.budget import BudgetedEndpoint, Ledger, Prices
-from rddg_ray.llm.concurrency import ConcurrencyLimitedEndpoint
+from rddg_ray.llm.handover import HandoverEndpoint
 from rddg_ray.llm.journal import Journal, JournaledEndpoint, MarkingEndpoint
 from rddg_ray.llm.limiter import LimitedEndpoint, LocalPacer, Pacer
 from rddg_ray.llm.retry import RetryingEndpoint
@@ -26,12 +26,14 @@ def stacked(
 
     Outermost first:
 
+    - `HandoverEndpoint`: chains that are answered together ask again one after another;
     - `JournaledEndpoint`: one flight a call; a reply is durable before anyone sees it;
     - `RetryingEndpoint`: everything below counts attempts, not calls;
     - `BreakingEndpoint`: attempts wait while the endpoint is down, and reserve nothing yet;
-    - `ConcurrencyLimitedEndpoint`: this process's share of what flies or is about to;
-    - `BudgetedEndpoint`: an attempt that timed out is charged, and so is the one after it;
-    - `LimitedEndpoint`: paces attempts, and keeps refusals for its limits (429) to itself;
+    - `LimitedEndpoint`: paces attempts, holds this process to its share of what flies or is about
+      to, and keeps refusals for its limits (429) to itself;
+    - `BudgetedEndpoint`: an attempt that timed out is charged, and so is the one after it; what
+      waits above reserves nothing, so it is not taken for spent where this process dies;
     - `MarkingEndpoint`: what waits above is not in flight; what is, is on record.
 
     Args:
@@ -43,13 +45,18 @@ def stacked(
         breaker: Of this process; one of its own by default.
         owner: Name of this process at the ledger.
     """
+    patience_s = settings.give_up_after_s
+    breaker = breaker or Breaker(give_up_after_s=patience_s)
     inner: Endpoint = MarkingEndpoint(client, journal)
-    limits = settings.limits
-    inner = LimitedEndpoint(
-        inner, pacer or LocalPacer(limits), tpm_accounting=limits.tpm_accounting
-    )
     inner = BudgetedEndpoint(inner, ledger, Prices.from_settings(settings.budget), owner)
-    inner = ConcurrencyLimitedEndpoint(inner, settings.max_concurrency)
-    inner = BreakingEndpoint(inner, breaker or Breaker())
+    inner = LimitedEndpoint(
+        inner,
+        pacer or LocalPacer.of(settings),
+        tpm_accounting=settings.limits.tpm_accounting,
+        max_concurrency=settings.max_concurrency,
+        is_down=lambda: breaker.is_open,
+        max_refused_s=patience_s,
+    )
+    inner = BreakingEndpoint(inner, breaker)
     inner = RetryingEndpoint(inner, settings.max_attempts)
-    return JournaledEndpoint(inner, journal)
+    return HandoverEndpoint(JournaledEndpoint(inner, journal))

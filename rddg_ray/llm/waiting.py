@@ -8,14 +8,26 @@ import heapq
 import random
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import count, islice
 
+from rddg_ray.errors import LLMError
+from rddg_ray.llm.concurrency import Slots
 from rddg_ray.llm.pacer import Pacer
 
-_GATHER_S = 0.003
 _ASK_AGAIN_S = (0.04, 0.12)
+# Where turns are not paced, they come of calls that end, and of time that passes in silence.
+_ASK_UNPACED_S = (0.01, 0.03)
 _MAX_ASKED = 512
 _TOO_LATE_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """A turn to be asked for."""
+
+    estimate: Callable[[], int]
+    is_urgent: bool
 
 
 class WaitingCalls:
@@ -25,32 +37,49 @@ class WaitingCalls:
     the longest waiting among equals, and with it the turn's estimate: over all calls, what was
     reserved stays the same.
 
+    Turns are asked for only as there are places in flight for them, so that none is wasted by
+    waiting for a place. A place is taken by a turn to come and given back by `end`.
+
     Args:
         pacer: Who says when.
+        max_concurrency: Turns to come and calls in flight at most; None for no bound.
+        why_down: Returns what to raise where calls wait for an endpoint that is down, or None.
     """
 
-    def __init__(self, pacer: Pacer) -> None:
+    def __init__(
+        self,
+        pacer: Pacer,
+        max_concurrency: int | None = None,
+        why_down: Callable[[], LLMError | None] = lambda: None,
+    ) -> None:
         self._pacer = pacer
-        self._waiting: list[tuple[int, int, asyncio.Future[int]]] = []
+        self._why_down = why_down
+        self._slots = Slots(max_concurrency)
+        self._waiting: list[tuple[int, int, asyncio.Future[int], bool]] = []
         self._numbers = count()
-        self._unasked: deque[Callable[[], int]] = deque()
+        self._unasked: deque[_Wish] = deque()
         self._timers: set[asyncio.TimerHandle] = set()
         self._asking: asyncio.Task[None] | None = None
         self._returns: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
         self._shift_s = 0.0
 
-    async def turn(self, rank: int, estimate: Callable[[], int]) -> int:
-        """Wait for a turn; return the tokens that are reserved for it.
+    async def turn(self, rank: int, estimate: Callable[[], int], *, is_urgent: bool = False) -> int:
+        """Wait for a turn, which `end` must follow; return the tokens that are reserved for it.
 
         Args:
             rank: Lower goes first.
             estimate: Returns the tokens of the call; called when the pacer is asked, since more
                 is known by then.
+            is_urgent: Whether it goes before all others, and though the endpoint is down.
+
+        Raises:
+            LLMError: If the endpoint is found to be down; not where it is urgent.
         """
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (rank, next(self._numbers), future))
-        self._want(estimate)
+        rank = -1 if is_urgent else rank
+        heapq.heappush(self._waiting, (rank, next(self._numbers), future, is_urgent))
+        self._want(_Wish(estimate, is_urgent))
         try:
             return await future
         except asyncio.CancelledError:
@@ -60,6 +89,7 @@ class WaitingCalls:
 
     def end(self) -> None:
         """Say that a call has ended, so that those without a reservation ask again."""
+        self._slots.give_back()
         self._ended.set()
 
     def shift(self, seconds: float) -> None:
@@ -72,30 +102,44 @@ class WaitingCalls:
             self._asking.cancel()
         for timer in self._timers:
             timer.cancel()
-        for _, _, future in self._waiting:
+        for _, _, future, _ in self._waiting:
             future.cancel()
         await asyncio.gather(*self._returns, return_exceptions=True)
 
-    def _want(self, estimate: Callable[[], int]) -> None:
-        self._unasked.append(estimate)
+    def _want(self, wish: _Wish) -> None:
+        self._unasked.append(wish)
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask())
 
     async def _ask(self) -> None:
-        await asyncio.sleep(_GATHER_S)  # whoever asks in the same moment asks along
+        await asyncio.sleep(0)  # whoever asks in the same moment asks along
         while self._unasked:
             self._ended.clear()
             try:
-                estimates = [estimate() for estimate in islice(self._unasked, _MAX_ASKED)]
-                delays = await self._pacer.reserve(estimates)
+                is_paced = await self._ask_once()
             except Exception as error:  # noqa: BLE001 - handed to the calls that wait
                 self._fail(error)
                 return
-            for delay_s, estimate in zip(delays, estimates, strict=False):
-                self._unasked.popleft()
-                self._schedule(delay_s, estimate, self._shift_s)
-            if len(delays) < len(estimates):
-                await self._pause(is_paced=any(delays))
+            if self._unasked:
+                await self._pause(is_paced)
+
+    async def _ask_once(self) -> bool:
+        """Ask for as many turns as there are places; return whether turns are paced."""
+        if self._why_down() is not None:
+            self._send_away()
+        n_asked = self._slots.n_free(min(len(self._unasked), _MAX_ASKED))
+        wishes = list(islice(self._unasked, n_asked))
+        if not wishes:
+            return False
+        estimates = [wish.estimate() for wish in wishes]
+        delays = await self._pacer.reserve(estimates)
+        for delay_s, estimate in zip(delays, estimates, strict=False):
+            self._slots.take()
+            self._schedule(delay_s, estimate, self._shift_s)
+        given = set(map(id, wishes[: len(delays)]))  # some may have been sent away meanwhile
+        while self._unasked and id(self._unasked[0]) in given:
+            self._unasked.popleft()
+        return len(delays) < len(estimates) and any(delays)
 
     async def _pause(self, is_paced: bool) -> None:
         """Wait before asking again.
@@ -104,13 +148,21 @@ class WaitingCalls:
         not, and processes that asked at every end would be served the more the more they have.
         """
         # A varied time, so that no process comes right after another one for good.
-        moment_s = random.uniform(*_ASK_AGAIN_S)
         if is_paced:
-            await asyncio.sleep(moment_s)
+            await asyncio.sleep(random.uniform(*_ASK_AGAIN_S))
             return
         with contextlib.suppress(TimeoutError):  # calls of other processes end unheard
-            async with asyncio.timeout(moment_s):
+            async with asyncio.timeout(random.uniform(*_ASK_UNPACED_S)):
                 await self._ended.wait()
+
+    def _send_away(self) -> None:
+        """Raise why no call flies where calls wait that are not urgent."""
+        gone = [entry for entry in self._waiting if not entry[-1]]
+        self._waiting = [entry for entry in self._waiting if entry[-1]]
+        self._unasked = deque(wish for wish in self._unasked if wish.is_urgent)
+        for _, _, future, _ in gone:
+            if not future.done() and (error := self._why_down()) is not None:
+                future.set_exception(error)
 
     def _fail(self, error: Exception) -> None:
         """Raise the pacer's failure where calls wait that have no turn to come."""
@@ -129,7 +181,7 @@ class WaitingCalls:
                 # The process stood still. All the turns it missed, taken at once, would be a
                 # burst; and what a past moment allowed is not there any more to be given back.
                 self._report(estimate, estimate)
-                self._want(lambda: estimate)
+                self._want(_Wish(lambda: estimate, is_urgent=False))
             else:
                 self._take_turn(estimate)
 
@@ -146,14 +198,19 @@ class WaitingCalls:
 
     def _next(self) -> asyncio.Future[int] | None:
         while self._waiting:
-            _, _, future = heapq.heappop(self._waiting)
+            _, _, future, _ = heapq.heappop(self._waiting)
             if not future.done():
                 return future
         return None
 
     def _report(self, estimate: int, used: int) -> None:
+        """Give back a turn that no call takes."""
+
         async def settle() -> None:
-            await self._pacer.settle(estimate, used, None)
+            try:
+                await self._pacer.settle(estimate, used, None)
+            finally:
+                self.end()
 
         task = asyncio.create_task(settle())
         self._returns.add(task)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from rddg_ray.config import LimitSettings
+from rddg_ray.config import EndpointSettings, LimitSettings
 from rddg_ray.exchange import RateHeaders
 from rddg_ray.llm.limiter import LocalPacer
 
@@ -123,6 +123,36 @@ def test_a_learned_limit_ends_the_window_and_counts_what_was_sent_without_it():
     assert delays == pytest.approx([0.8, 0.9, 1.0])
 
 
+def test_what_was_sent_without_a_limit_counts_from_when_it_was_sent():
+    clock = Clock()
+    paced = pacer(clock, pace=1.0)
+    run(paced.reserve([1] * 8))
+    clock.now_s += 1.0
+    run(paced.settle(1, 1, RateHeaders(limit_requests=600)))
+    # Eight calls at ten a second end 0.8 s after the first one: the pace is kept from there, and
+    # what a pause of 0.2 s leaves may be caught up.
+    (delays,) = run(paced.reserve([1] * 4))
+    assert delays == pytest.approx([0.0, 0.0, 0.0, 0.1])
+
+
+def test_tokens_sent_without_a_limit_count_from_when_it_is_learned():
+    clock = Clock()
+    paced = pacer(clock, pace=1.0)
+    run(paced.reserve([100] * 8))
+    clock.now_s += 1.0
+    run(paced.settle(100, 100, RateHeaders(limit_tokens=60_000)))
+    (delays,) = run(paced.reserve([100] * 3))
+    assert delays == pytest.approx([0.8, 0.9, 1.0])
+
+
+def test_a_server_of_ones_own_is_not_felt_out_and_a_public_one_is():
+    own = EndpointSettings(kind="openai", base_url="http://10.0.0.7:8000/v1", model="m")
+    public = EndpointSettings(kind="openai", base_url="https://api.openai.com/v1", model="m")
+    for settings, n_at_first in ((own, 300), (public, 8)):
+        (delays,) = run(LocalPacer.of(settings).reserve([1] * 300))
+        assert delays == [0.0] * n_at_first
+
+
 def test_turns_are_given_up_to_the_horizon_and_in_time_again():
     clock = Clock()
     paced = pacer(clock, 0.3, requests_per_minute=600, pace=1.0, tolerance_s=0.0)
@@ -149,7 +179,8 @@ def test_what_was_used_is_counted_for_a_minute():
 def test_calls_whose_process_died_do_not_hold_their_places_for_ever():
     clock = Clock()
     paced = pacer(clock)
-    (first,) = run(paced.reserve([1] * 100))
+    (first,) = run(paced.reserve([1] * 8))
     assert run(paced.reserve([1])) == [[]]
     clock.now_s += 901.0
-    assert run(paced.reserve([1] * 100)) == [first]
+    (again,) = run(paced.reserve([1] * 8))
+    assert again == first == [0.0] * 8

@@ -50,6 +50,36 @@ def test_the_window_doubles_a_round_until_refused_then_adds_one_a_round():
     assert window.size == 5
 
 
+def test_while_calls_wait_in_silence_the_window_opens_by_one_each_fifteenth_of_a_second():
+    window = Window(initial=4)
+    assert window.n_free(10.0, 0, 3) == 3
+    # Nobody waited until now, so the time before counts for nothing.
+    assert window.n_free(20.0, 3, 9) == 1
+    for step in range(1, 25):
+        window.n_free(20.0 + step / 8, 999, 1)
+    assert window.size == 4 + 45
+
+
+def test_a_long_pause_between_two_questions_opens_little():
+    window = Window(initial=4)
+    assert window.n_free(0.0, 4, 9) == 0
+    assert window.n_free(60.0, 4, 9) == 2
+
+
+def test_once_refused_the_window_opens_by_successes_alone():
+    window = Window(initial=4)
+    window.back_off()
+    assert window.n_free(0.0, 2, 9) == 0
+    assert window.n_free(0.1, 2, 9) == 0
+    assert window.size == 2
+
+
+def test_a_window_far_wider_than_what_is_in_flight_is_halved_from_there():
+    window = Window(initial=1024)
+    window.back_off(n_in_flight=60)
+    assert window.size == 30
+
+
 def test_the_window_stays_within_one_and_its_maximum():
     window = Window(initial=1, maximum=3)
     for _ in range(9):

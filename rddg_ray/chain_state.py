@@ -13,6 +13,7 @@ from rddg_ray.novelty import Row
 from rddg_ray.parsing import Reject
 from rddg_ray.quality import Quality
 from rddg_ray.relations import is_number
+from rddg_ray.reply_length import ReplyLengths
 from rddg_ray.table import Table
 
 PROVENANCE = ("rddg_round", "rddg_index", "rddg_position")
@@ -63,6 +64,7 @@ class State:
         empty_rounds: Generation rounds in a row without an accepted row.
         usage: Tokens of all completions.
         model: Model of the last completion, as the endpoint reports it.
+        lengths: How long generation replies were, where a cap is learned from them.
     """
 
     phase: Phase
@@ -79,6 +81,7 @@ class State:
     empty_rounds: int = 0
     usage: Usage = field(default_factory=Usage)
     model: str = ""
+    lengths: ReplyLengths = field(default_factory=ReplyLengths)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ class Prompt:
         phase: The step of the chain that asks.
         temperature: Sampling temperature, or None for the endpoint's default.
         max_completion_tokens: Cap on the reply's tokens, or None for the endpoint's default.
+        response_schema: JSON schema, as JSON text, that the reply must follow, or None for a
+            reply in free text.
     """
 
     system: str
@@ -27,12 +29,22 @@ class Prompt:
     phase: Phase
     temperature: float | None = None
     max_completion_tokens: int | None = None
+    response_schema: str | None = None
 
     @property
     def sha256(self) -> str:
         """Return the hash of all that the endpoint is told, as 64 hexadecimal digits."""
+        return hashlib.sha256(repr(self.told).encode()).hexdigest()
+
+    @property
+    def told(self) -> tuple[str | float | None, ...]:
+        """Return the fields in order, without a schema that is not there.
+
+        Prompts in free text are hashed and stored as they were before there were others, so
+        that runs begun then go on.
+        """
         parts = (self.system, self.user, self.phase, self.temperature, self.max_completion_tokens)
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
+        return parts if self.response_schema is None else (*parts, self.response_schema)
 
 
 @dataclass(frozen=True, slots=True)

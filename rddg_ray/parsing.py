@@ -14,12 +14,14 @@ from typing import Literal
 
 from rddg_ray.cell_text import CellError, CellReader
 from rddg_ray.codes import Codes, class_letter
+from rddg_ray.json_reply import JsonRow, json_rows
 from rddg_ray.novelty import Row
 from rddg_ray.reply_lines import closing_line, is_open, readings, without_thinking
 from rddg_ray.schema import Column
 
 Reason = Literal[
     "column_count",
+    "malformed",
     "not_a_number",
     "not_a_date",
     "unknown_category",
@@ -101,21 +103,38 @@ class RowParser:
 
     The last line of a reply that was cut off is refused even if it reads as a row, because its
     last cell may have lost its end; a line with its newline is whole.
+
+    Where rows were asked for as JSON, they are the objects in the reply without objects in them,
+    whatever stands around them: prose, a fence, an outer object that was cut off. Keys are the
+    columns' or what stands for them, in any order; others are passed over. A reply without such
+    an object is read as lines.
     """
 
-    def __init__(self, columns: Sequence[Column], codes: Codes, classes: Sequence[str]) -> None:
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        codes: Codes,
+        classes: Sequence[str],
+        keys: Sequence[str] | None = None,
+    ) -> None:
         """Prepare a table.
 
         Args:
             columns: Target first, then features (`Table.prompt_columns`).
             codes: What stands for category values in replies.
             classes: Classes in the order of their letters.
+            keys: Key of each column where rows were asked for as JSON (`reply_schema.reply_keys`).
         """
         self._readers = [CellReader(column, codes, is_target=place == 0)
                          for place, column in enumerate(columns)]  # fmt: skip
         self._reads = [reader.read for reader in self._readers]
         self._names = [_name(column.name) for column in columns]
         self._known_names = frozenset(self._names)
+        self._columns, self._has_keys = columns, keys is not None
+        self._places = {name: at for at, name in reversed(list(enumerate(self._names)))}
+        self._places |= {_name(key): at for at, key in enumerate(keys or ())}
+        self._places |= {column.name: at for at, column in enumerate(columns)}
+        self._places |= {key: at for at, key in enumerate(keys or ())}
         shown = [codes.encode(columns[0].name, label) for label in classes]
         self._labels = {class_letter(place): label for place, label in enumerate(shown)}
         self._classes = {_name(label): label for label in shown}
@@ -127,7 +146,10 @@ class RowParser:
             text: The completion's text.
             finish_reason: The endpoint's word for how the reply ended; see `CUT_REASONS`.
         """
-        lines = without_thinking(text).split("\n")
+        text = without_thinking(text)
+        if self._has_keys and (objects := list(json_rows(text))):
+            return _sorted_out([self._object(row, at) for at, row in enumerate(objects)])
+        lines = text.split("\n")
         cut_line = len(lines) - 1 if finish_reason in CUT_REASONS else -1
         found: list[ParsedRow | Reject] = []
         place, at = _Place(), 0
@@ -136,10 +158,27 @@ class RowParser:
             if outcome is not None:
                 found.append(outcome)
             at += n_lines
-        return ParsedReply(
-            tuple([item for item in found if isinstance(item, ParsedRow)]),
-            tuple([item for item in found if isinstance(item, Reject)]),
-        )
+        return _sorted_out(found)
+
+    def _object(self, row: JsonRow, position: int) -> ParsedRow | Reject:
+        """Return the row that an object of a JSON reply is, or why it is none."""
+        text = row.text[:_MAX_TEXT]
+        if row.is_cut:
+            return Reject("truncated", text, "the reply was cut off within this row", position)
+        if row.cells is None:
+            return Reject("malformed", text, "this is not an object in valid JSON", position)
+        cells = {self._place(key): cell for key, cell in row.cells.items()}
+        if missing := [column.name for at, column in enumerate(self._columns) if at not in cells]:
+            shown = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
+            return Reject("column_count", text, f"no value for {shown}", position)
+        try:
+            values = tuple([read(cells[at]) for at, read in enumerate(self._reads)])
+        except CellError as error:
+            return Reject(error.reason, text, str(error), position)
+        return ParsedRow(position, row.text, values)
+
+    def _place(self, key: str) -> int | None:
+        return self._places.get(key, self._places.get(_name(key)))
 
     def _next(
         self, lines: list[str], at: int, place: _Place, position: int, cut_line: int
@@ -162,6 +201,8 @@ class RowParser:
         return 1, self._refuse(line, position)
 
     def _line(self, line: str, place: _Place, position: int) -> ParsedRow | Reject | None:
+        if not line:
+            return None
         if (row := self._row(line, place)) is not None:
             return ParsedRow(position, line, row)
         if self._is_header(line, place) or self._is_label(line, place):
@@ -283,6 +324,13 @@ class RowParser:
         words = any(" " in cell.strip() for cell in cells)
         is_whole = len(cells) == len(self._reads)
         return is_whole and (not words or self._readers[0].accepts(cells[0]))
+
+
+def _sorted_out(found: Sequence[ParsedRow | Reject]) -> ParsedReply:
+    return ParsedReply(
+        tuple([item for item in found if isinstance(item, ParsedRow)]),
+        tuple([item for item in found if isinstance(item, Reject)]),
+    )
 
 
 def _name(text: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rddg_ray.cell_text import csv_line
 from rddg_ray.codes import Codes, class_letter
 from rddg_ray.exchange import Phase, Prompt
+from rddg_ray.reply_schema import reply_keys, reply_schema
 from rddg_ray.schema import Column
 from rddg_ray.table import Table
 
@@ -50,6 +51,7 @@ class PromptWriter:
         *,
         temperature: float | None = None,
         max_completion_tokens: int | None = None,
+        reply_format: Literal["csv", "json_schema"] = "csv",
     ) -> None:
         """Prepare a table.
 
@@ -58,15 +60,22 @@ class PromptWriter:
             codes: What stands for category values; `Codes()` shows them as they are.
             temperature: Sampling temperature of every prompt, or None for the endpoint's.
             max_completion_tokens: Cap on every reply, or None for the endpoint's.
+            reply_format: How new rows are asked for.
+
+        Raises:
+            ConfigError: If the table has too many columns for a schema.
         """
         self._table = table
         self._codes = codes
         self._columns = table.prompt_columns
-        self._options = (temperature, max_completion_tokens)
+        self._temperature, self._cap = temperature, max_completion_tokens
         self._target = quoted(table.target)
         self._letters = {label: class_letter(place) for place, label in enumerate(table.classes)}
         self._header = csv_line([column.name for column in self._columns])
         self._lines: dict[int, str] = {}
+        is_json = reply_format == "json_schema"
+        self._schema = reply_schema(self._columns, codes) if is_json else None
+        self._keys = _key_words(self._columns) if is_json else ""
         self._system = _template("system").render()
         self._words = self._describe()
 
@@ -87,7 +96,13 @@ class PromptWriter:
         return self._prompt("constraints", relations=relations)
 
     def generation(
-        self, rows: Positions, request: Mapping[str, int], *, rules: str = "", feedback: str = ""
+        self,
+        rows: Positions,
+        request: Mapping[str, int],
+        *,
+        rules: str = "",
+        feedback: str = "",
+        max_completion_tokens: int | None = None,
     ) -> Prompt:
         """Return prompt 3: write new rows.
 
@@ -96,14 +111,18 @@ class PromptWriter:
             request: Rows to write, by class.
             rules: What `constraints` was answered; empty leaves the section out.
             feedback: Quality report on the batch before; empty leaves the section out.
+            max_completion_tokens: Cap on this reply; None for the one on every reply.
         """
-        return self._prompt(
+        prompt = self._prompt(
             "generation",
             groups=self._groups(rows),
             rules=rules,
             feedback=feedback,
             task=self._task(request),
+            keys=self._keys,
         )
+        cap = max_completion_tokens or self._cap
+        return replace(prompt, max_completion_tokens=cap, response_schema=self._schema)
 
     def _prompt(self, phase: Phase, **values: object) -> Prompt:
         user = _template(phase).render(
@@ -115,7 +134,7 @@ class PromptWriter:
             has_missing=any(column.has_missing for column in self._columns),
             **values,
         )
-        return Prompt(self._system, user, phase, *self._options)
+        return Prompt(self._system, user, phase, self._temperature, self._cap)
 
     def _task(self, request: Mapping[str, int]) -> str:
         parts = [
@@ -168,6 +187,14 @@ def quoted(text: str) -> str:
     words = json.dumps(text, ensure_ascii=False)
     # JSON leaves these as they are, but many readers end a line at them.
     return words.translate({ord(mark): f"\\u{ord(mark):04x}" for mark in "\x85\u2028\u2029"})
+
+
+def _key_words(columns: Sequence[Column]) -> str:
+    """Return the keys of a JSON row, each with the column it stands for where that differs."""
+    return ", ".join(
+        quoted(key) if key == column.name else f"{quoted(key)} for {quoted(column.name)}"
+        for key, column in zip(reply_keys(columns), columns, strict=True)
+    )
 
 
 def _words(column: Column) -> _ColumnWords:

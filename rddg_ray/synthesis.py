@@ -28,10 +28,12 @@ from rddg_ray.exchange import Completion, Phase, Prompt, Usage
 from rddg_ray.feedback import FeedbackWriter
 from rddg_ray.measuring import Gauge
 from rddg_ray.novelty import Row, RowKey, row_key
-from rddg_ray.parsing import RowParser
+from rddg_ray.parsing import ParsedReply, RowParser
 from rddg_ray.prompts import PromptWriter
 from rddg_ray.quality import Quality, compare
+from rddg_ray.reply_length import Told
 from rddg_ray.reply_lines import prose
+from rddg_ray.reply_schema import reply_keys
 from rddg_ray.sifting import Sieve
 from rddg_ray.table import Table
 
@@ -40,6 +42,10 @@ EndReason = Literal["target", "rounds", "empty_rounds", "budget"]
 # The default round limit: rounds that would do if every row were accepted, times a factor, plus
 # some for small targets.
 _ROUNDS_FACTOR, _SPARE_ROUNDS = 3, 20
+
+# Of relations or rules; strong models write some 5,000. A reply of a megabyte, quoted in every
+# later prompt, would be paid for again and again.
+_MAX_QUOTED_CHARACTERS = 20_000
 
 
 class Synthesis:
@@ -93,9 +99,12 @@ class Synthesis:
             table,
             codes,
             temperature=settings.temperature,
-            max_completion_tokens=settings.max_completion_tokens,
+            max_completion_tokens=_fixed_cap(settings),
+            reply_format=settings.reply_format,
         )
-        self._parser = RowParser(self._columns, codes, table.classes)
+        is_json = settings.reply_format == "json_schema"
+        keys = reply_keys(self._columns) if is_json else None
+        self._parser = RowParser(self._columns, codes, table.classes, keys)
         self._batches = ReferenceBatches(
             self._rows,
             settings.reference_rows_per_class,
@@ -157,6 +166,7 @@ class Synthesis:
                 request,
                 rules=state.rules.text,
                 feedback=state.feedback,
+                max_completion_tokens=self._cap(state, request),
             )
             for index, request in enumerate(self._requests(state))
         ]
@@ -224,6 +234,12 @@ class Synthesis:
             asked=state.asked,
         )
 
+    def _cap(self, state: State, request: Mapping[str, int]) -> int | None:
+        """Return the cap that is learned, or None where none is or too few replies were seen."""
+        if self._settings.max_completion_tokens != "auto":
+            return None
+        return state.lengths.cap(sum(request.values()))
+
     def _n_prompts(self, state: State) -> int:
         if self.is_done(state):
             return 0
@@ -240,13 +256,17 @@ class Synthesis:
             known,
             self._settings.allow_repeats,
         )
-        for index, answer in enumerate(answers):
-            sieve.sift(self._parser.parse(answer.text, answer.finish_reason), state.round, index)
+        replies = [self._parser.parse(answer.text, answer.finish_reason) for answer in answers]
+        for index, reply in enumerate(replies):
+            sieve.sift(reply, state.round, index)
+        requested = self._requests(state)
         asked: Counter[str] = Counter()
-        for request in self._requests(state):
+        for request in requested:
             asked.update(request)
         quality = self._quality(state, sieve.fresh, len(answers))
         told = self._after(state, told, sieve, asked)
+        if self._settings.max_completion_tokens == "auto":
+            told = replace(told, lengths=state.lengths.after(_lengths(requested, replies, answers)))
         told = replace(told, feedback=self._feedback.write(quality) if quality else "")
         known |= sieve.seen
         self._known = (told.accepted, known)
@@ -288,13 +308,38 @@ class Synthesis:
 
 
 def _tell_words(told: State, info: RoundInfo, answer: Completion) -> tuple[State, RoundInfo]:
-    words = prose(answer.text)
-    notes = () if words else (f"the reply on {info.phase} is empty; the chain goes on without",)
+    words, notes = _words(prose(answer.text), info.phase)
     if info.phase == "relations":
         told = replace(told, phase="constraints", relations=words)
     else:
         told = replace(told, phase="generation", rules=Rules(words))
     return told, replace(info, notes=notes)
+
+
+def _words(text: str, phase: Phase) -> tuple[str, tuple[str, ...]]:
+    """Return words fit to be quoted in every prompt to come, and notes on what is wrong."""
+    if not text:
+        return text, (f"the reply on {phase} is empty; the chain goes on without",)
+    if len(text) <= _MAX_QUOTED_CHARACTERS:
+        return text, ()
+    note = f"of {len(text)} characters on {phase} the first {_MAX_QUOTED_CHARACTERS} are used"
+    return text[:_MAX_QUOTED_CHARACTERS], (note,)
+
+
+def _fixed_cap(settings: GenerationSettings) -> int | None:
+    cap = settings.max_completion_tokens
+    return None if cap == "auto" else cap
+
+
+def _lengths(
+    requested: Sequence[Mapping[str, int]],
+    replies: Sequence[ParsedReply],
+    answers: Sequence[Completion],
+) -> list[Told]:
+    return [
+        Told(sum(request.values()), len(reply.rows) + len(reply.rejects), answer)
+        for request, reply, answer in zip(requested, replies, answers, strict=True)
+    ]
 
 
 def _notes(answers: Sequence[Completion]) -> tuple[str, ...]:

@@ -23,10 +23,16 @@ def test_equal_prompts_have_equal_hashes() -> None:
         {"phase": "relations"},
         {"temperature": None},
         {"max_completion_tokens": None},
+        {"response_schema": "{}"},
     ],
 )
 def test_whatever_the_endpoint_is_told_changes_the_hash(change: dict[str, object]) -> None:
     assert replace(PROMPT, **change).sha256 != PROMPT.sha256  # type: ignore[arg-type]  # by name
+
+
+def test_a_prompt_in_free_text_keeps_the_hash_by_which_earlier_runs_recorded_it() -> None:
+    known = "10af903170863c727879453b0e7756c7db44ed4b6d08d91c2889af98343a8ca9"
+    assert PROMPT.sha256 == known
 
 
 def test_moving_text_between_messages_changes_the_hash() -> None:

@@ -16,7 +16,7 @@ def prompt_tokens_bound(prompt: Prompt) -> int:
 
     Every token of a byte-level or byte-fallback vocabulary stands for one byte or more, so the
     bytes in UTF-8 are a bound for any model; numbers come near it (a token a digit), English
-    needs a quarter.
+    needs a quarter. Endpoints show a model the schema of its reply, so that counts too.
     """
     n_bytes = sum(len(text.encode("utf-8", "surrogatepass")) for text in _texts(prompt))
     return n_bytes + _TEMPLATE_TOKENS
@@ -27,5 +27,5 @@ def completion_bound(prompt: Prompt) -> int:
     return prompt.max_completion_tokens or UNCAPPED_COMPLETION_TOKENS
 
 
-def _texts(prompt: Prompt) -> tuple[str, str]:
-    return prompt.system, prompt.user
+def _texts(prompt: Prompt) -> tuple[str, str, str]:
+    return prompt.system, prompt.user, prompt.response_schema or ""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from rddg_ray.errors import LLMError, TransientLLMError
+from rddg_ray.errors import LLMError, PermanentLLMError, TransientLLMError
 from rddg_ray.exchange import CallId, Completion, Prompt, RateHeaders, Usage
 from rddg_ray.llm.client import open_client, shown_address
 from rddg_ray.llm.failures import Refusal, retry_after_s, to_error
@@ -36,6 +37,9 @@ class OpenAIEndpoint:
     Servers that know only the older `max_tokens` answer 400 or 422 and name the field; the
     request then goes out once more with the older name, which is kept once it works. A server
     that ignores unknown fields without a word also ignores the cap.
+
+    A prompt with a schema goes out with `response_format` in OpenAI's form (strict). Servers
+    without structured output refuse it, which is an error that names the setting, or ignore it.
 
     Args:
         base_url: Address without `/chat/completions`, such as `https://api.openai.com/v1`.
@@ -97,9 +101,9 @@ class OpenAIEndpoint:
             return await self._request(prompt, self._token_field, headers)
         except openai.APIStatusError as error:
             fallback = self._names_token_field(error, prompt)
-            failure = None if fallback else self._failure(error)
+            failure = None if fallback else self._failure(error, prompt)
         except _broken_answers() as error:
-            failure = self._failure(error)
+            failure = self._failure(error, prompt)
         # Raised outside the handler: the openai error holds the request with its key, and an
         # error raised inside would carry it along as its context.
         if failure is not None:
@@ -110,7 +114,7 @@ class OpenAIEndpoint:
         try:
             response = await self._request(prompt, _TOKEN_FIELDS[1], headers)
         except _broken_answers() as error:
-            failure = self._failure(error)
+            failure = self._failure(error, prompt)
         else:
             self._token_field = _TOKEN_FIELDS[1]
             return response
@@ -124,6 +128,8 @@ class OpenAIEndpoint:
             options["temperature"] = prompt.temperature
         if prompt.max_completion_tokens is not None:
             options[token_field] = prompt.max_completion_tokens
+        if prompt.response_schema is not None:
+            options["response_format"] = _response_format(prompt.response_schema)
         # The transport bounds each read; only this bounds the whole call.
         async with asyncio.timeout(self._timeout_s):
             raw = await self._client.chat.completions.with_raw_response.create(
@@ -137,10 +143,12 @@ class OpenAIEndpoint:
         named = _TOKEN_FIELDS[0] in f"{error.param} {error.body}"
         return sent and named and error.status_code in (400, 422)
 
-    def _failure(self, error: Exception) -> LLMError:
+    def _failure(self, error: Exception, prompt: Prompt) -> LLMError:
         import openai
 
         if isinstance(error, openai.APIStatusError):
+            if prompt.response_schema is not None and _names_response_format(error):
+                return self._without_structured_output(_refusal(error))
             return self._refused(_refusal(error))
         root = _root(error)
         if isinstance(root, TimeoutError):
@@ -154,6 +162,16 @@ class OpenAIEndpoint:
         # What no client library can read may hold anything, the request's headers included.
         reason = scrubbed(str(error), self._key)[:_MAX_REASON_CHARACTERS]
         return TransientLLMError(f"unreadable answer from {self._address}: {reason}", 200)
+
+    def _without_structured_output(self, refusal: Refusal) -> PermanentLLMError:
+        # Without a status, because that would make it a matter of this one prompt: the setting
+        # is at fault, and with it every prompt of the run.
+        detail = scrubbed(refusal.message, self._key).strip()[:_MAX_REASON_CHARACTERS]
+        return PermanentLLMError(
+            "the endpoint does not take the JSON schema of a reply (response_format): set "
+            f"generation.reply_format: csv ({refusal.status}) at {self._address}, model "
+            f"{self._model!r}: {detail}"
+        )
 
     def _refused(self, refusal: Refusal) -> LLMError:
         clean = Refusal(
@@ -231,6 +249,19 @@ def _root(error: BaseException) -> BaseException:
 def _messages(prompt: Prompt) -> Any:
     system = [{"role": "system", "content": prompt.system}] if prompt.system else []
     return [*system, {"role": "user", "content": prompt.user}]
+
+
+def _response_format(schema: str) -> dict[str, Any]:
+    content = {"name": "rows", "strict": True, "schema": json.loads(schema)}
+    return {"type": "json_schema", "json_schema": content}
+
+
+def _names_response_format(error: openai.APIStatusError) -> bool:
+    told = f"{error.param} {error.body}"
+    named = "response_format" in told or "json_schema" in told
+    # Some servers send the whole request back with any refusal.
+    by_itself = error.code not in ("context_length_exceeded", "content_filter")
+    return named and by_itself and error.status_code in (400, 422)
 
 
 def _refusal(error: openai.APIStatusError) -> Refusal:

@@ -61,4 +61,4 @@ class TokenEstimator:
 
 
 def _n_characters(prompt: Prompt) -> int:
-    return len(prompt.system) + len(prompt.user)
+    return len(prompt.system) + len(prompt.user) + len(prompt.response_schema or "")

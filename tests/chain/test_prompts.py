@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from typing import Literal
 
 import pandas as pd
@@ -15,6 +16,7 @@ from rddg_ray.llm.embedded.columns import read_columns
 from rddg_ray.llm.embedded.replying import reply
 from rddg_ray.parsing import RowParser
 from rddg_ray.prompts import MAX_CATEGORIES, PromptWriter
+from rddg_ray.reply_schema import reply_schema
 from rddg_ray.table import Table, from_frame
 
 ROWS = {"low": [0, 3], "-high": [2], "1. mid": [1]}
@@ -193,3 +195,31 @@ def test_the_embedded_reader_reads_a_cut_list_and_answers_with_values_of_the_col
     text = reply([("user", prompt.user)], EmbeddedSettings(malformed_share=0.0))
     parsed = RowParser(table.prompt_columns, codes, table.classes).parse(text)
     assert len(parsed.rows) == 16
+
+
+def test_a_json_prompt_names_every_key_and_carries_the_schema(hostile: Table, codes: Codes) -> None:
+    writer = PromptWriter(hostile, codes, reply_format="json_schema")
+    prompt = writer.generation(ROWS, {"low": 1}, rules="r")
+    assert prompt.response_schema == reply_schema(hostile.prompt_columns, codes)
+    keys = prompt.user.partition("in this order: ")[2].partition(".\n")[0]
+    assert keys == (
+        '"class", "column_1" for "price, \\"net\\" {EUR}", "column_2" for "größe\\n(cm)", '
+        '"column_3" for "bought on", "note"'
+    )
+    assert "Write CSV" not in prompt.user
+    assert "Write null where a value is missing." in prompt.user
+    assert prompt.user.endswith("of class A (" + writer.class_name("low")[3:-1] + ").\n")
+
+
+def test_words_are_asked_for_in_free_text_whatever_the_format_of_rows(hostile: Table) -> None:
+    plain = PromptWriter(hostile, Codes())
+    structured = PromptWriter(hostile, Codes(), reply_format="json_schema")
+    assert structured.relations(ROWS) == plain.relations(ROWS)
+    assert structured.constraints("r") == plain.constraints("r")
+
+
+def test_a_cap_on_one_reply_changes_nothing_but_the_cap(hostile: Table) -> None:
+    writer = PromptWriter(hostile, Codes())
+    capped = writer.generation(ROWS, {"low": 1}, max_completion_tokens=700)
+    assert capped.max_completion_tokens == 700
+    assert replace(capped, max_completion_tokens=None) == writer.generation(ROWS, {"low": 1})

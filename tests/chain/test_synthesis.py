@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -14,6 +16,7 @@ from rddg_ray.chain_state import RoundInfo, State
 from rddg_ray.config import GenerationSettings
 from rddg_ray.errors import ConfigError, DataError
 from rddg_ray.exchange import Completion, Prompt, Usage
+from rddg_ray.reply_length import ReplyLengths
 from rddg_ray.study import Study
 from rddg_ray.synthesis import Synthesis
 from rddg_ray.table import Table, from_frame
@@ -389,6 +392,104 @@ def test_six_classes_go_through_the_chain() -> None:
                       random_state=0, targets=wanted)  # fmt: skip
     state, _, _ = run(study, Writer(lambda label, at: f"{label},{100 + at}"))
     assert state.counts == wanted
+
+
+def common_start(one: str, other: str) -> str:
+    differing = (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    return one[: next(differing, min(len(one), len(other)))]
+
+
+@pytest.mark.parametrize("reply_format", ["csv", "json_schema"])
+def test_prompts_of_a_chain_share_all_that_comes_before_the_report_and_the_rows(
+    reply_format: str,
+) -> None:
+    writer = Writer()
+    run(chain({"b": 60, "c": 60}, reply_format=reply_format), writer)
+    words, generation = writer.prompts[:2], writer.prompts[2:]
+    assert len(generation) >= 4
+    for one, other in itertools.pairwise(generation):
+        same = common_start(one.user, other.user)
+        assert one.system == other.system
+        assert one.response_schema == other.response_schema
+        changing = other.user.find("## Quality report")
+        assert len(same) >= (changing if changing >= 0 else other.user.index("## Rows"))
+        # What stays is the table, the rules and the format.
+        assert "## Rules\nthe constraints\n" in same
+        assert "Write new rows, never copies" in same
+    # The table comes first in every phase.
+    table_part = generation[0].user.partition("## Rules")[0]
+    assert all(prompt.user.startswith(table_part) for prompt in words)
+
+
+def caps(prompts: list[Prompt]) -> list[int | None]:
+    return [prompt.max_completion_tokens for prompt in prompts]
+
+
+def test_a_learned_cap_is_twice_the_longest_reply_from_the_sixth_round_on() -> None:
+    writer, plain = Writer(), Writer()
+    run(chain({"b": 120}, max_completion_tokens="auto"), writer)
+    run(chain({"b": 120}), plain)
+    # Replies are counted as 50 tokens each, and no cap is below 256.
+    assert caps(writer.prompts) == [None] * 7 + [256] * (len(writer.prompts) - 7)
+    assert len(writer.prompts) > 7
+    # A cap that cuts nothing changes no word.
+    assert [p.user for p in writer.prompts] == [p.user for p in plain.prompts]
+
+
+def test_a_number_caps_every_reply_and_nothing_is_learned() -> None:
+    for setting in (900, None):
+        writer = Writer()
+        state, _, _ = run(chain({"b": 120}, max_completion_tokens=setting), writer)
+        assert caps(writer.prompts) == [setting] * len(writer.prompts)
+        assert state.lengths == ReplyLengths()
+
+
+def test_a_cap_that_cut_a_reply_is_doubled_for_the_next() -> None:
+    writer = Writer()
+
+    def answer(prompt: Prompt) -> Completion:
+        reply = writer(prompt)
+        cap = prompt.max_completion_tokens
+        if cap is not None and cap < 1500:
+            return Completion(reply.text[:-9], "m", Usage(1, 100, cap), "length")
+        return Completion(reply.text, "m", Usage(1, 100, 400))
+
+    state, _, told = run(chain({"b": 200}, max_completion_tokens="auto", max_rounds=11), answer)
+    assert caps(writer.prompts)[7:] == [800, 1600, 1600, 1600, 1600, 1600]
+    # The chain that is told the same asks the same: nothing else decides.
+    again = chain({"b": 200}, max_completion_tokens="auto", max_rounds=11)
+    replayed, asked = again.start(), []
+    for answers in told:
+        asked += again.ask(replayed)
+        replayed, _ = again.tell(replayed, answers)
+    assert asked == writer.prompts
+    assert replayed == state
+
+
+def test_an_endpoint_that_counts_no_tokens_is_never_capped() -> None:
+    writer = Writer()
+
+    def answer(prompt: Prompt) -> Completion:
+        return replace(writer(prompt), usage=Usage(1))
+
+    run(chain({"b": 150}, max_completion_tokens="auto"), answer)
+    assert caps(writer.prompts) == [None] * len(writer.prompts)
+
+
+def test_a_chain_reads_rows_in_json_with_the_same_reasons() -> None:
+    study = chain({"c": 3}, method="epic", reply_format="json_schema")
+    real = dict(zip("yxnw", table().cells([5])[0], strict=True))
+    rows = [
+        {"y": "c", "x": 1.5, "n": 1, "w": "p"}, {"y": "c", "x": 1.5, "n": 1, "w": "p"}, real,
+        {"y": "c", "x": "?", "n": 1, "w": "p"}, {"y": "c", "x": 2.5, "n": 1},
+        {"y": "c", "x": 2.5, "n": 2, "w": "q"},
+    ]  # fmt: skip
+    text = json.dumps({"rows": rows})[:-2] + ', {"y": "c", "x": 3.5, "n": 3'
+    state, info = study.tell(study.start(), [Completion(text, "m", Usage(), "length")])
+    assert info.accepted["c"] == 2
+    assert study.rejects_frame(state)[["rddg_position", "reason"]].values.tolist() == [
+        [1, "repeat"], [2, "copy"], [3, "missing_value"], [4, "column_count"], [6, "truncated"],
+    ]  # fmt: skip
 
 
 def test_wrong_use_is_named() -> None:

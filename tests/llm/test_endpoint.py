@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
 import socket
 import traceback
+from dataclasses import replace
 from email.utils import formatdate
 from time import time
 
@@ -15,6 +17,7 @@ from aiohttp import web
 from rddg_ray.errors import ConfigError, LLMError, PermanentLLMError, TransientLLMError
 from rddg_ray.exchange import Completion, Prompt, Usage
 from rddg_ray.llm import OpenAIEndpoint
+from rddg_ray.llm.failures import concerns_prompt
 
 PROMPT = Prompt("You write rows.", "Write 2 new rows.", "generation", max_completion_tokens=50)
 KEY = "sk-very/secret+key=1234567890"
@@ -308,3 +311,58 @@ def test_a_password_in_the_address_is_not_in_messages(scripted, answer):
     with pytest.raises(TransientLLMError) as caught:
         asyncio.run(call())
     assert "hidden" not in str(caught.value)
+
+
+SCHEMA = '{"type": "object", "properties": {}, "required": [], "additionalProperties": false}'
+STRUCTURED = replace(PROMPT, response_schema=SCHEMA)
+
+
+def test_a_schema_goes_out_as_a_strict_response_format(scripted, answer, chat):
+    _, server = completed(scripted(answer(body=chat())), STRUCTURED)
+    assert server.bodies[0]["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "rows", "strict": True, "schema": json.loads(SCHEMA)},
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, {"error": {"message": "Invalid parameter", "param": "response_format"}}),
+        (400, {"error": "'response_format.type' must be 'text'"}),
+        (422, {"detail": [{"loc": ["body", "response_format"], "msg": "extra field"}]}),
+        (400, {"error": {"message": "model m does not do json_schema", "code": "invalid_value"}}),
+    ],
+)
+def test_a_server_without_structured_output_is_met_with_the_setting_to_change(
+    scripted, answer, status, body
+):
+    error = failure(scripted(answer(status, body)), STRUCTURED, KEY)
+    assert isinstance(error, PermanentLLMError)
+    assert f"set generation.reply_format: csv ({status})" in str(error)
+    # It is no matter of one prompt, which would let the run go on to the next.
+    assert not concerns_prompt(error)
+
+
+def test_a_server_s_refusal_of_the_schema_does_not_tell_the_key(scripted, answer):
+    body = {"error": {"message": f"no response_format for {KEY}", "param": "response_format"}}
+    assert "secret" not in str(failure(scripted(answer(400, body)), STRUCTURED, KEY))
+
+
+def test_other_refusals_of_a_structured_prompt_keep_their_words(scripted, answer):
+    echo = {"message": "too long: {'response_format': 1}", "code": "context_length_exceeded"}
+    assert "lower generation.reference_rows" in str(
+        failure(scripted(answer(400, {"error": echo})), STRUCTURED)
+    )
+    assert "refused the key" in str(failure(scripted(answer(401, refusal())), STRUCTURED))
+    plain = failure(scripted(answer(400, refusal("no response_format"))), PROMPT)
+    assert "reply_format" not in str(plain)
+
+
+def test_the_older_name_of_the_cap_goes_with_a_schema_too(scripted, answer, chat):
+    unknown = answer(400, {"error": {"message": "unknown", "param": "max_completion_tokens"}})
+    _, server = completed(scripted(unknown, answer(body=chat())), STRUCTURED)
+    assert [sorted(body.keys() - {"model", "messages"}) for body in server.bodies] == [
+        ["max_completion_tokens", "response_format"],
+        ["max_tokens", "response_format"],
+    ]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rddg_ray.exchange import Completion, Prompt, Usage
+from rddg_ray.llm.bounds import completion_bound, prompt_tokens_bound
 from rddg_ray.llm.estimates import TokenEstimator
 
 PROMPT = Prompt("s" * 100, "u" * 300, "generation")
@@ -52,3 +55,18 @@ def test_a_reply_without_counts_teaches_nothing_and_no_estimate_is_below_one():
     assert estimator.estimate(PROMPT, reserves=False) == 600
     estimator.see(PROMPT, seen(1, 0))
     assert estimator.estimate(Prompt("", "", "generation"), reserves=False) == 1
+
+
+def test_the_schema_of_a_reply_counts_with_the_prompt_that_carries_it():
+    plain = Prompt("s" * 100, "u" * 300, "generation")
+    structured = replace(plain, response_schema="x" * 200)
+    assert TokenEstimator().estimate(structured, reserves=False) == 50 + TokenEstimator().estimate(
+        plain, reserves=False
+    )
+    assert prompt_tokens_bound(structured) == prompt_tokens_bound(plain) + 200
+
+
+def test_a_cap_bounds_what_a_call_may_take():
+    capped = replace(CAPPED, max_completion_tokens=77)
+    assert completion_bound(capped) == 77
+    assert TokenEstimator().estimate(capped, reserves=True) == 100 + 77

@@ -10,8 +10,8 @@ appears: model `embedded-sampler`, owned by `rddg_ray`.
     planning                        feedback, rules, flaws -> changes
     fitting, sampling, changes,
     generation                      example rows -> new rows
-    replying                        messages -> reply text
-    enforcement, tallying           limits a minute; what was seen
+    replying, structured            messages -> reply text, by a schema where one is given
+    enforcement, caching, tallying  limits a minute; prompts' beginnings; what was seen
     requests, bodies                OpenAI's JSON, in and out
     server, hosting                 HTTP
 """

@@ -14,13 +14,16 @@ DESCRIPTION = (
 )
 
 
-def completion_body(chat: ChatRequest, text: str, number: int) -> dict[str, Any]:
+def completion_body(
+    chat: ChatRequest, text: str, number: int, cached_tokens: int = 0
+) -> dict[str, Any]:
     """Return a chat completion.
 
     Args:
         chat: What was asked; its cap cuts the text.
         text: The reply, whole.
         number: Of the request, from 0.
+        cached_tokens: Tokens of the prompt that were in the cache.
     """
     finish_reason = "stop"
     if chat.max_tokens is not None and n_tokens(text) > chat.max_tokens:
@@ -43,6 +46,7 @@ def completion_body(chat: ChatRequest, text: str, number: int) -> dict[str, Any]
             "prompt_tokens": chat.prompt_tokens,
             "completion_tokens": completion_tokens,
             "total_tokens": chat.prompt_tokens + completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": cached_tokens},
         },
     }
 

@@ -34,6 +34,21 @@ def generation_reply(reading: Reading, settings: EmbeddedSettings, rng: np.rando
     return "\n".join(lines) + "\n"
 
 
+def generation_rows(
+    reading: Reading, settings: EmbeddedSettings, rng: np.random.Generator
+) -> list[list[str]]:
+    """Return the cells of new rows, class by class, for a reply that follows a schema.
+
+    None is malformed: what a schema rules out, a model that is held to it cannot write.
+    """
+    writer = _Writer(reading, settings, rng)
+    return [
+        cells
+        for letter, count in reading.requests
+        for cells in writer.rows(letter, min(count, MAX_ROWS))
+    ]
+
+
 class _Writer:
     """Writes the rows of one reply."""
 
@@ -51,18 +66,34 @@ class _Writer:
 
     def lines(self, letter: str, count: int) -> Iterator[str]:
         """Yield `count` lines of rows of a class, or one of prose where none was shown."""
-        examples = self._reading.rows.get(letter, [])[:MAX_EXAMPLES]
-        if not examples:
+        if not self._examples(letter):
             yield f"I cannot write rows of class {letter}: the prompt shows no row of it."
-            return
-        drawn = self._drawn(letter, examples, count)
-        for cells, fate in zip(drawn, self._rng.random(count), strict=True):
-            if fate < self._settings.malformed_share:
+        for cells, is_malformed in self._written(letter, count):
+            if is_malformed:
                 yield malformed_line(cells, self._reading.columns, self._rng)
-            elif fate < self._settings.malformed_share + self._settings.copy_share:
-                yield csv_line(examples[int(self._rng.integers(len(examples)))])
             else:
                 yield csv_line(cells)
+
+    def rows(self, letter: str, count: int) -> Iterator[list[str]]:
+        """Yield the cells of `count` rows of a class, or nothing where none was shown."""
+        for cells, _ in self._written(letter, count):
+            yield cells
+
+    def _examples(self, letter: str) -> list[list[str]]:
+        return self._reading.rows.get(letter, [])[:MAX_EXAMPLES]
+
+    def _written(self, letter: str, count: int) -> Iterator[tuple[list[str], bool]]:
+        """Yield rows, some of them copies, and whether each is to be written wrongly."""
+        examples = self._examples(letter)
+        if not examples:
+            return
+        malformed, copied = self._settings.malformed_share, self._settings.copy_share
+        drawn = self._drawn(letter, examples, count)
+        for cells, fate in zip(drawn, self._rng.random(count), strict=True):
+            if malformed <= fate < malformed + copied:
+                yield examples[int(self._rng.integers(len(examples)))], False
+            else:
+                yield cells, bool(fate < malformed)
 
     def _drawn(self, letter: str, examples: list[list[str]], count: int) -> list[list[str]]:
         shown = self._layout.shown(examples)

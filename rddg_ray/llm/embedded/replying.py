@@ -4,31 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from rddg_ray.config import EmbeddedSettings
 from rddg_ray.llm.embedded.analysis import relation_lines
-from rddg_ray.llm.embedded.generation import generation_reply
+from rddg_ray.llm.embedded.generation import generation_reply, generation_rows
 from rddg_ray.llm.embedded.reading import Reading, read_prompt
 from rddg_ray.llm.embedded.rules import rule_lines
+from rddg_ray.llm.embedded.structured import structured_reply
 
 _WHO = "I am the embedded sampler, a statistical sampler and not a language model."
 
 
-def reply(messages: Sequence[tuple[str, str]], settings: EmbeddedSettings) -> str:
+def reply(
+    messages: Sequence[tuple[str, str]],
+    settings: EmbeddedSettings,
+    schema: Mapping[str, Any] | None = None,
+) -> str:
     """Return the text that answers a conversation.
 
-    The text depends on the messages and the settings alone, so the same prompt gets the same
-    reply from every server that is set alike, before and after a restart.
+    The text depends on the messages, the settings and the schema alone, so the same prompt gets
+    the same reply from every server that is set alike, before and after a restart. Under a schema
+    it is JSON: the rows that were asked for, or none where the prompt asks for something else.
 
     Args:
         messages: Role and text of each message; the last one of the user is answered.
         settings: Random state and flaws.
+        schema: What the reply must follow (see `structured`), or None for text.
     """
     user = next((text for role, text in reversed(messages) if role == "user"), "")
     reading = read_prompt(user)
+    if schema is not None:
+        is_asked = reading.phase == "generation" and reading.columns
+        rows = generation_rows(reading, settings, _rng(messages, settings)) if is_asked else ()
+        return structured_reply(rows, reading.columns, schema)
     if reading.phase == "generation" and reading.columns:
         return generation_reply(reading, settings, _rng(messages, settings))
     if reading.phase == "constraints":

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rddg_ray.llm.embedded.structured import schema_fault
+
 
 class RequestError(Exception):
     """A request that is answered with an error.
@@ -48,16 +50,24 @@ class ChatRequest:
         model: The model asked for.
         messages: Role and text of each message.
         max_tokens: Cap on the reply's tokens, or None.
+        schema: JSON schema that the reply must follow, or None.
     """
 
     model: str
     messages: tuple[tuple[str, str], ...]
     max_tokens: int | None = None
+    schema: dict[str, Any] | None = None
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Return all that a model is shown, in order: the schema comes first, as at OpenAI."""
+        schema = () if self.schema is None else (json.dumps(self.schema, ensure_ascii=False),)
+        return (*schema, *(text for _, text in self.messages))
 
     @property
     def prompt_tokens(self) -> int:
-        """Return the estimated tokens of all messages."""
-        return sum(n_tokens(text) for _, text in self.messages)
+        """Return the estimated tokens of the schema and all messages."""
+        return sum(map(n_tokens, self.shown))
 
 
 def n_tokens(text: str) -> int:
@@ -83,7 +93,8 @@ def read_request(body: bytes) -> ChatRequest:
         raise _unsupported("n", "more than one choice")
     if not isinstance(content.get("model"), str):
         raise RequestError(400, "You must provide a model parameter.", param="model")
-    return ChatRequest(content["model"], _messages(content.get("messages")), _cap(content))
+    messages = _messages(content.get("messages"))
+    return ChatRequest(content["model"], messages, _cap(content), _schema(content))
 
 
 def _unsupported(param: str, what: str) -> RequestError:
@@ -100,6 +111,20 @@ def _cap(content: dict[str, Any]) -> int | None:
             raise RequestError(400, f"{name} must be a whole number of at least 1.", param=name)
         return value
     return None
+
+
+def _schema(content: dict[str, Any]) -> dict[str, Any] | None:
+    wanted = content.get("response_format")
+    if wanted is None or wanted == {"type": "text"}:
+        return None
+    if not isinstance(wanted, dict) or wanted.get("type") != "json_schema":
+        raise _unsupported("response_format", "reply formats other than text and json_schema")
+    told = wanted.get("json_schema")
+    schema = told.get("schema") if isinstance(told, dict) else None
+    if (fault := schema_fault(schema)) is not None:
+        message = f"Invalid schema for response_format: {fault}"
+        raise RequestError(400, message, param="response_format")
+    return schema
 
 
 def _messages(messages: Any) -> tuple[tuple[str, str], ...]:

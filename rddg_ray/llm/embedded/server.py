@@ -14,6 +14,7 @@ import numpy as np
 from rddg_ray.config import EmbeddedSettings
 from rddg_ray.errors import ConfigError
 from rddg_ray.llm.embedded.bodies import MODEL, check_model, completion_body, model_entry
+from rddg_ray.llm.embedded.caching import PrefixCache
 from rddg_ray.llm.embedded.enforcement import Enforcer
 from rddg_ray.llm.embedded.replying import reply
 from rddg_ray.llm.embedded.requests import ChatRequest, RequestError, read_request
@@ -32,8 +33,10 @@ class EmbeddedServer:
     It serves `/v1/chat/completions` (one choice, not streamed), `/v1/models`, `/healthz` and, to
     this machine only, `/stats`: what it has counted, as JSON, by the header `x-rddg-call` too.
     `usage` counts one token for each four characters begun, a rule of thumb for English;
-    `max_completion_tokens` (or `max_tokens`) cuts a reply by the same count. Other fields, such
-    as `temperature`, are accepted and have no effect. Limits on requests and tokens a minute are
+    `max_completion_tokens` (or `max_tokens`) cuts a reply by the same count, and
+    `prompt_tokens_details` tells what part of a prompt it was asked before (`PrefixCache`), as
+    large providers do. `response_format` with a JSON schema is followed. Other fields, such as
+    `temperature`, are accepted and have no effect. Limits on requests and tokens a minute are
     enforced as `EmbeddedSettings` says; a refused request (429) uses nothing up.
 
     Args:
@@ -57,6 +60,7 @@ class EmbeddedServer:
         self._runner: web.AppRunner | None = None
         self._base_url: str | None = None
         self._tally = Tally()
+        self._cache = PrefixCache()
         self._enforcer = Enforcer(self._settings)
 
     @property
@@ -214,7 +218,9 @@ class EmbeddedServer:
         if self._is_injected_error(number):
             status = self._settings.error_status
             raise RequestError(status, f"Injected error {status}.", code="injected_error")
-        completion = completion_body(chat, reply(chat.messages, self._settings), number)
+        text = reply(chat.messages, self._settings, chat.schema)
+        cached_tokens = self._cache.see("".join(chat.shown))
+        completion = completion_body(chat, text, number, cached_tokens)
         replied = completion["usage"]["completion_tokens"]
         self._enforcer.settle(time.monotonic(), chat.prompt_tokens, replied, charged)
         self._tally.answer(call)

@@ -142,14 +142,7 @@ def translated(path: Path) -> Iterator[None]:
 
 def pack(prompt: Prompt) -> bytes:
     """Return a prompt as it is stored: JSON, compressed where that pays."""
-    fields = (
-        prompt.system,
-        prompt.user,
-        prompt.phase,
-        prompt.temperature,
-        prompt.max_completion_tokens,
-    )
-    content = json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    content = json.dumps(prompt.told, ensure_ascii=False).encode("utf-8", "surrogatepass")
     # JSON begins with a bracket and zlib's streams never do, so no flag is needed.
     return content if len(content) < _COMPRESS_FROM_BYTES else zlib.compress(content, 1)
 

@@ -25,7 +25,7 @@ def open_client(base_url: str, key: str, timeout_s: float) -> openai.AsyncOpenAI
     # aiohttp's own default is 100.
     http_client = openai.DefaultAioHttpClient(
         limits=httpx2.Limits(max_connections=0, max_keepalive_connections=None),
-        trust_env=not _is_loopback(host),  # a proxy cannot reach this machine's loopback
+        trust_env=not is_loopback(host),  # a proxy cannot reach this machine's loopback
     )
     client = openai.AsyncOpenAI(
         base_url=base_url,
@@ -41,7 +41,8 @@ def open_client(base_url: str, key: str, timeout_s: float) -> openai.AsyncOpenAI
     return client
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a host name or address is this machine's own, without looking it up."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

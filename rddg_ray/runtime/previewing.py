@@ -1,41 +1,51 @@
-"""What a chain would ask, without asking."""
+"""What chains would ask, and what they would take, without asking."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
 
 from rddg_ray.batches import targets
-from rddg_ray.config import RunSettings, SynthesisSettings, TableSettings
+from rddg_ray.config import GenerationSettings, RunSettings, SynthesisSettings, TableSettings
 from rddg_ray.coreset import select_random
-from rddg_ray.exchange import Completion, Prompt
+from rddg_ray.exchange import Completion, Prompt, Usage
 from rddg_ray.runtime.chains import ChainSpec, build_study, list_chains
+from rddg_ray.runtime.forecast import Effort
+from rddg_ray.runtime.tables import prepare
 from rddg_ray.synthesis import Synthesis
 from rddg_ray.table import Table
 
 # English prose and comma-separated rows both come to about four characters a token.
 _CHARACTERS_PER_TOKEN = 4
 _STAND_IN = "(what the endpoint answers stands here)"
+_LEAST_CACHED_TOKENS = 1024
+"""Endpoints cache the beginning of a prompt from about this length on."""
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What to expect of a chain.
+    """What to expect of a table's chains, or of a whole run's.
 
     Attributes:
-        prompts: One prompt of each phase, in order. Replies that a prompt quotes are stand-ins,
-            and rows shown for relations are drawn at random instead of by difficulty.
-        targets: Rows to add by class.
-        n_calls: Calls if every row were accepted.
-        prompt_tokens: Estimate over all calls.
-        completion_tokens: Estimate over all calls.
+        prompts: One prompt of each phase of the first chain, in order. Replies that a prompt
+            quotes are stand-ins, and rows shown for relations are drawn at random instead of by
+            difficulty.
+        targets: Rows to add to each table by class.
+        efforts: Calls and tokens if every row were accepted, by table and method.
+        left_out: Columns that are not shown or learned, and why, by table.
     """
 
     prompts: tuple[Prompt, ...]
-    targets: dict[str, int]
-    n_calls: int
-    prompt_tokens: int
-    completion_tokens: int
+    targets: Mapping[str, Mapping[str, int]]
+    efforts: Mapping[tuple[str, str], Effort] = field(default_factory=dict)
+    left_out: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def effort(self) -> Effort:
+        """Return calls and tokens over all chains."""
+        return sum(self.efforts.values(), Effort())
 
 
 def preview(table: Table, settings: SynthesisSettings) -> Preview:
@@ -48,47 +58,116 @@ def preview(table: Table, settings: SynthesisSettings) -> Preview:
         random_state=settings.random_state,
         tables=(TableSettings(name=table.name, path=table.name, target=table.target),),
         methods=(settings.method,),
+        coreset=settings.coreset,
         generation=settings.generation,
     )
-    specs = list_chains(run, {table.name: table})
-    wanted = targets(
-        table.class_counts,
-        settings.generation.sampling_strategy,
-        settings.generation.rows_per_class,
-        table.rare_class,
+    return preview_tables(run, {table.name: table})
+
+
+def preview_run(settings: RunSettings) -> Preview:
+    """Return the prompts of a run's first chain and what all chains will take.
+
+    Tables are read, split and made imbalanced as the run would.
+
+    Raises:
+        ConfigError: If a setting does not fit a table.
+        DataError: If a table cannot be used.
+    """
+    return preview_tables(
+        settings, {entry.label: prepare(entry).train for entry in settings.tables}
     )
-    if not specs:
-        return Preview((), wanted, 0, 0, 0)
+
+
+def preview_tables(settings: RunSettings, tables: Mapping[str, Table]) -> Preview:
+    """Return the same for training rows in memory, by the name of the table."""
+    grouped: dict[tuple[str, str], list[ChainSpec]] = {}
+    for spec in list_chains(settings, tables):
+        grouped.setdefault((spec.dataset, spec.method), []).append(spec)
+    prompts = {key: _prompts(specs[0], tables[key[0]], settings) for key, specs in grouped.items()}
+    return Preview(
+        prompts=next(iter(prompts.values()), ())[:-1],
+        targets={name: _targets(table, settings.generation) for name, table in tables.items()},
+        efforts={
+            key: _effort(specs, prompts[key], tables[key[0]], settings.generation)
+            for key, specs in grouped.items()
+        },
+        left_out={name: table.left_out for name, table in tables.items()},
+    )
+
+
+def _targets(table: Table, settings: GenerationSettings) -> dict[str, int]:
+    return targets(
+        table.class_counts, settings.sampling_strategy, settings.rows_per_class, table.rare_class
+    )
+
+
+def _prompts(spec: ChainSpec, table: Table, settings: RunSettings) -> tuple[Prompt, ...]:
+    """Return one prompt of each phase, and a second one of generation."""
     coreset = select_random(
         table.encode_classes(), settings.coreset.per_class, settings.random_state
     )
-    prompts = _one_of_each(build_study(specs[0], table, coreset.tolist(), run))
-    n_words = len(specs) * (len(prompts) - 1)
-    n_rounds = sum(_rounds(spec, settings) for spec in specs)
-    sizes = [_tokens(prompt.system + prompt.user) for prompt in prompts]
-    row_tokens = _tokens(",".join(table.cells([0])[0])) + 1
-    return Preview(
-        prompts=prompts,
-        targets=wanted,
-        n_calls=n_words + n_rounds,
-        prompt_tokens=len(specs) * sum(sizes[:-1]) + n_rounds * sizes[-1],
-        completion_tokens=n_words * sizes[-1] // 4 + sum(wanted.values()) * row_tokens,
-    )
+    # A chain that gives up after one empty round would not ask a second time.
+    patient = settings.generation.model_copy(update={"max_empty_rounds": 2, "max_calls": None})
+    unlimited = settings.model_copy(update={"generation": patient})
+    return _asked(build_study(spec, table, coreset.tolist(), unlimited))
 
 
-def _one_of_each(study: Synthesis) -> tuple[Prompt, ...]:
-    state, prompts = study.start(), []
-    while True:
+def _asked(study: Synthesis) -> tuple[Prompt, ...]:
+    state, is_last = study.start(), False
+    prompts: list[Prompt] = []
+    while not is_last:
+        is_last = any(prompt.phase == "generation" for prompt in prompts)
         asked = study.ask(state)
-        prompts.append(asked[0])
-        if state.phase == "generation":
-            return tuple(prompts)
+        prompts += asked[:1]
         state, _ = study.tell(state, [Completion(_STAND_IN, "none") for _ in asked])
+    return tuple(prompts)
 
 
-def _rounds(spec: ChainSpec, settings: SynthesisSettings) -> int:
-    most = max(spec.targets.values())
-    return math.ceil(most / settings.generation.request_rows_per_class)
+def _effort(
+    specs: Sequence[ChainSpec],
+    prompts: Sequence[Prompt],
+    table: Table,
+    settings: GenerationSettings,
+) -> Effort:
+    *words, batch, again = prompts
+    sizes = [_tokens(prompt.system + prompt.user) for prompt in words]
+    size, unchanging = _tokens(batch.system + batch.user), _unchanging_tokens(batch, again)
+    row_tokens = _row_tokens(table, settings)
+    efforts = []
+    for spec in specs:
+        n_batches = _batches(spec, settings)
+        usage = Usage(
+            n_calls=len(words) + n_batches,
+            prompt_tokens=sum(sizes) + n_batches * size,
+            completion_tokens=len(words) * size // 4 + spec.n_target * row_tokens,
+            cached_tokens=(n_batches - 1) * unchanging,
+        )
+        n_rounds = len(words) + math.ceil(n_batches / settings.batches_per_round)
+        n_at_once = min(settings.batches_per_round, n_batches)
+        efforts.append(Effort(1, n_rounds, usage.n_calls, n_at_once, usage))
+    return sum(efforts, Effort())
+
+
+def _batches(spec: ChainSpec, settings: GenerationSettings) -> int:
+    return math.ceil(max(spec.targets.values()) / settings.request_rows_per_class)
+
+
+def _row_tokens(table: Table, settings: GenerationSettings) -> int:
+    cells = table.cells([0])[0]
+    n_characters = len(",".join(cells))
+    if settings.reply_format == "json_schema":
+        # Every row repeats the names, with quotes and a colon around names and cells.
+        names = [column.name for column in table.prompt_columns]
+        n_characters += len("".join(names)) + 5 * len(names)
+    return math.ceil(n_characters / _CHARACTERS_PER_TOKEN) + 1
+
+
+def _unchanging_tokens(first: Prompt, second: Prompt) -> int:
+    """Return the tokens both prompts begin with, 0 where they are too few to be cached."""
+    pairs = zip(first.system + first.user, second.system + second.user, strict=False)
+    n_characters = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    n_tokens = n_characters // _CHARACTERS_PER_TOKEN
+    return n_tokens if n_tokens >= _LEAST_CACHED_TOKENS else 0
 
 
 def _tokens(text: str) -> int:

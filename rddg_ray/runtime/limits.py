@@ -2,37 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayActorError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rddg_ray.config import EndpointSettings
+from rddg_ray.errors import TransientLLMError
 from rddg_ray.exchange import RateHeaders
-from rddg_ray.llm.budget import LocalLedger
+from rddg_ray.llm.budget import LedgerSnapshot, LocalLedger
 from rddg_ray.llm.journal import spent
 from rddg_ray.llm.limiter import LocalPacer, PacerSnapshot
 from rddg_ray.llm.spending import Amount
+from rddg_ray.runtime.opening import CallPlan
+
+NAMESPACE = "rddg-ray"
+"""Where the names of this package's actors live."""
+
+_logger = logging.getLogger(__name__)
 
 
 class _Limiter:
     """The actor: one pacer and one ledger for every process that makes calls.
 
-    After a restart the ledger is what the journals say was spent, and the pacer learns anew.
+    After a restart the ledger is what the journals say was spent, and the pacer learns anew. It
+    ends with the driver, by which Callers know that theirs is gone.
     """
 
     def __init__(self, settings: EndpointSettings, journal: Path) -> None:
-        self._pacer = LocalPacer(settings.limits)
+        self._pacer = LocalPacer.of(settings)
         self._ledger = LocalLedger(settings.budget, spent(journal))
         self._owners: dict[str, str] = {}
+        self._n_reserved: Counter[str] = Counter()
 
     async def enter(self, place: str, owner: str) -> None:
         """Note which process makes calls in a place; the one before it there is gone."""
-        before = self._owners.get(place)
-        if before is not None and before != owner:
-            self._ledger.forfeit(before)
+        if self._owners.get(place) != owner:
+            await self.lost([place])
         self._owners[place] = owner
+
+    async def lost(self, places: Iterable[str]) -> None:
+        """Note that nobody makes calls in these places any more; what they held is spent."""
+        for place in places:
+            owner = self._owners.pop(place, None)
+            if owner is not None:
+                self._ledger.forfeit(owner)
+                del self._n_reserved[owner]
+
+    async def process_id(self) -> int:
+        """Return the id of the process that keeps the limits."""
+        return os.getpid()
+
+    async def is_there(self) -> bool:
+        """Return True; whom this does not answer has no driver any more."""
+        return True
+
+    async def snapshots(self) -> tuple[PacerSnapshot, LedgerSnapshot]:
+        """Return what is known of the limits and what was spent."""
+        return self._pacer.snapshot(), self._ledger.snapshot()
 
     async def pace(self, estimates: Sequence[int]) -> tuple[Sequence[float], PacerSnapshot]:
         """See `Pacer.reserve`; with what is known now."""
@@ -50,10 +83,18 @@ class _Limiter:
 
     async def reserve(self, amount: Amount, owner: str) -> bool:
         """See `Ledger.reserve`."""
-        return await self._ledger.reserve(amount, owner)
+        is_reserved = await self._ledger.reserve(amount, owner)
+        self._n_reserved[owner] += amount.n_calls * is_reserved
+        return is_reserved
 
     async def settle(self, reserved: Amount, used: Amount, owner: str) -> None:
-        """See `Ledger.settle`."""
+        """See `Ledger.settle`; a reservation from before a restart is not there to be given back.
+
+        What it used may then be counted twice, since the journals told of the attempt already.
+        """
+        if self._n_reserved[owner] < reserved.n_calls:
+            reserved = Amount()
+        self._n_reserved[owner] -= reserved.n_calls
         await self._ledger.settle(reserved, used, owner)
 
 
@@ -61,12 +102,38 @@ class _Limiter:
 Limiter: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)(_Limiter)
 
 
+def start_limiter(plan: CallPlan) -> Any:
+    """Start the Limiter of a run's start, on this process's node, and return its handle."""
+    # Elsewhere it could be lost with a node while the driver, whom it serves, lives on.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    options = {"name": _name(plan), "namespace": NAMESPACE, "scheduling_strategy": here}
+    return Limiter.options(**options).remote(plan.settings, plan.journal)
+
+
+def find_limiter(plan: CallPlan) -> Any:
+    """Return the handle of the Limiter of a run's start.
+
+    Raises:
+        TransientLLMError: If it has ended, with its driver.
+    """
+    # By name: a handle among an actor's arguments keeps it from being restarted once whoever
+    # made it is gone.
+    try:
+        return ray.get_actor(_name(plan), NAMESPACE)
+    except ValueError as error:
+        raise TransientLLMError("the actor that paces this run's calls has ended") from error
+
+
+def _name(plan: CallPlan) -> str:
+    return f"limiter-{plan.run}-e{plan.epoch}"
+
+
 class RemotePacer:
     """The actor's pacer (a `Pacer`)."""
 
     def __init__(self, limiter: Any, settings: EndpointSettings) -> None:
         self._limiter = limiter
-        self._last = LocalPacer(settings.limits).snapshot()
+        self._last = LocalPacer.of(settings).snapshot()
 
     async def reserve(self, estimates: Sequence[int]) -> Sequence[float]:
         """See `Pacer`."""
@@ -100,4 +167,8 @@ class RemoteLedger:
 
     async def settle(self, reserved: Amount, used: Amount, owner: str = "") -> None:
         """See `Ledger`."""
-        await self._limiter.settle.remote(reserved, used, owner)
+        try:
+            await self._limiter.settle.remote(reserved, used, owner)
+        except RayActorError as error:
+            # The driver is gone; the reply must not be lost for that, and the journal has it all.
+            _logger.warning("the ledger did not take a report: %s", error)

@@ -69,10 +69,10 @@ def test_chains_of_a_killed_actor_go_on_from_the_journal(
     for key, frame in published(broken.path).items():
         pd.testing.assert_frame_equal(frame, whole[key])
     assert broken.usage == unbroken.usage
-    # Asked twice: at most the calls that the killed process had in flight.
-    assert 0 <= slow_server.n_requests - n_before - n_calls <= N_CHAINS
-    # Two actors, and the one that came back with a file of its own.
-    assert len(list((broken.path / "journal").glob("*.sqlite"))) in (2, 3)
+    # What the killed process waited for was on its way nevertheless.
+    assert slow_server.n_requests - n_before == n_calls
+    # One process makes the calls of a node, whatever becomes of those that host chains.
+    assert len(list((broken.path / "journal").glob("*.sqlite"))) == 1
 
 
 @pytest.mark.ray

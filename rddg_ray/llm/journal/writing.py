@@ -21,6 +21,7 @@ from rddg_ray.llm.journal.schema import SUFFIX, pack
 _INSERT_CALL = f"INSERT OR IGNORE INTO calls VALUES ({', '.join('?' * 16)})"
 _INSERT_SENT = f"INSERT INTO sent VALUES ({', '.join('?' * 11)}, NULL)"
 _INSERT_DEAD = f"INSERT INTO dead VALUES ({', '.join('?' * 11)})"
+_Chain = tuple[str, str]
 
 
 class Journal:
@@ -55,8 +56,8 @@ class Journal:
         self._fingerprint = fingerprint
         self._holds = possibly_paid_twice == "hold"
         self._fence = fence
-        self._records = ChainRecords()
-        self._loaded: set[tuple[str, str]] = set()
+        self._records: dict[_Chain, ChainRecords] = {}
+        self._given_up: set[_Chain] = set()
         self._attempts: Counter[str] = Counter()
         self._commits = GroupCommit(folder / f"{writer}{SUFFIX}")
         # This name's former life, if it had one, has ended: what it left in flight is unknown.
@@ -88,11 +89,22 @@ class Journal:
             StoreError: If a file is no journal.
         """
         found = read_chain(self._folder, dataset, chain)
-        self._records.replies.update(found.replies)
-        self._records.unknown.update(found.unknown)
-        self._records.dead.update(found.dead)
-        self._loaded.add((dataset, chain))
+        self._records[dataset, chain] = found
         return len(found.replies)
+
+    def forget(self, dataset: str, chain: str) -> None:
+        """Free the memory of a chain; it is read again when a call of it is asked for."""
+        self._records.pop((dataset, chain), None)
+
+    def give_up(self, dataset: str, chain: str) -> None:
+        """Send nothing more of a chain, which goes on with another writer."""
+        self._given_up.add((dataset, chain))
+        self.forget(dataset, chain)
+
+    def take(self, dataset: str, chain: str) -> None:
+        """Serve a chain that may have been with another writer meanwhile."""
+        self._given_up.discard((dataset, chain))
+        self.forget(dataset, chain)
 
     def get(self, prompt: Prompt, call: CallId) -> Completion | None:
         """Return the recorded reply of a call, or None; its chain is loaded if it was not.
@@ -100,9 +112,14 @@ class Journal:
         Raises:
             StoreError: If the call is on record with another prompt: the run is not what it was.
         """
-        if (call.dataset, call.chain) not in self._loaded:
-            self.load(call.dataset, call.chain)
-        return find(self._records.replies, prompt, call, self._fingerprint, self._folder)
+        replies = self._of(call).replies
+        return find(replies, prompt, call, self._fingerprint, self._folder)
+
+    def _of(self, call: CallId) -> ChainRecords:
+        chain = call.dataset, call.chain
+        if chain not in self._records:
+            self.load(*chain)
+        return self._records[chain]
 
     async def clear(self, prompt: Prompt, call: CallId) -> None:
         """Return if a call without a reply may be asked.
@@ -112,9 +129,10 @@ class Journal:
             StoreError: If it may have been paid for already and such calls are held, or if it
                 is on record with another prompt.
         """
-        key = self.key(call)
-        letter = self._records.dead.get(key)
-        if letter is None and self._holds and key in self._records.unknown:
+        self._check_may_send(call)
+        key, records = self.key(call), self._of(call)
+        letter = records.dead.get(key)
+        if letter is None and self._holds and key in records.unknown:
             message = "sent by a process that ended before the reply was on record"
             letter = await self._bury(prompt, call, None, OUTCOME_UNKNOWN, message)
         if letter is not None:
@@ -138,8 +156,10 @@ class Journal:
             _keep_prompt(db, prompt, row[1])
 
         await self._commits.write(write)
-        self._records.replies.setdefault(key, {}).setdefault(row[1], completion)
-        self._records.unknown.pop(key, None)
+        records = self._records.get((call.dataset, call.chain))
+        if records is not None:  # a chain that was forgotten meanwhile is read when asked for
+            records.replies.setdefault(key, {}).setdefault(row[1], completion)
+            records.unknown.pop(key, None)
 
     async def sending(self, prompt: Prompt, call: CallId) -> int:
         """Mark an attempt as sent; it is durable when this returns, and may then be sent.
@@ -148,9 +168,10 @@ class Journal:
             The attempt's number, for `ended`.
 
         Raises:
-            StoreError: If it cannot be written, or another driver has taken the run over.
+            StoreError: If it cannot be written, another driver has taken the run over, or its
+                chain was given up.
         """
-        self._check_fence()
+        self._check_may_send(call)
         number = next(self._numbers)
         self._attempts[self.key(call)] += 1
         bounds = prompt_tokens_bound(prompt), completion_bound(prompt)
@@ -162,7 +183,7 @@ class Journal:
 
         await self._commits.write(write)
         try:
-            self._check_fence()
+            self._check_may_send(call)
         except StoreError:
             self.ended(number, "refused")  # it never went out
             raise
@@ -189,7 +210,8 @@ class Journal:
     ) -> DeadLetter:
         *named, now_s = self._columns(prompt, call)
         # Never before the attempts it is about, whatever the clock of their machine said.
-        unix_s = max(now_s, self._records.unknown.get(named[0], now_s))
+        records = self._of(call)
+        unix_s = max(now_s, records.unknown.get(named[0], now_s))
         row = (*named, unix_s, status, code, message)
 
         def write(db: sqlite3.Connection) -> None:
@@ -198,7 +220,7 @@ class Journal:
 
         await self._commits.write(write)
         letter = DeadLetter(row[0], call, prompt.phase, row[1], status, code, message, unix_s)
-        self._records.dead[letter.key] = letter
+        records.dead[letter.key] = letter
         return letter
 
     def close(self) -> None:
@@ -212,7 +234,12 @@ class Journal:
             prompt.phase, time.time(),
         )  # fmt: skip
 
-    def _check_fence(self) -> None:
+    def _check_may_send(self, call: CallId) -> None:
+        if (call.dataset, call.chain) in self._given_up:
+            raise StoreError(
+                f"{self._folder.parent}: chain {call.chain!r} ({call.dataset}) goes on in another "
+                "process; this one sends nothing more of it. Its replies are kept"
+            )
         if self._fence is not None and not self._fence():
             raise StoreError(
                 f"{self._folder.parent}: another driver has taken this run over; this process "

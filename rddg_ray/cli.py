@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,9 +31,12 @@ if TYPE_CHECKING:
 
 EXIT_DONE, EXIT_SHORTFALL = 0, 3
 EXIT_DATA, EXIT_STORE, EXIT_RESUMABLE, EXIT_CREDENTIALS, EXIT_SETTINGS = 65, 73, 75, 77, 78
-_REFUSED = (401, 402, 403)
+# What waiting cures comes last.
+_WORST_FIRST = (EXIT_SETTINGS, EXIT_CREDENTIALS, EXIT_DATA, EXIT_STORE, EXIT_RESUMABLE)
+_REFUSED = (401, 403)
 EXIT_INTERRUPTED = 130
 _FORMATS = (".csv", ".parquet", ".pq")
+_SETTINGS_FORMATS = (".yaml", ".yml")
 
 app = typer.Typer(
     help="Rows for the rare classes of a table, written by a language model under measured "
@@ -131,7 +134,7 @@ def generate(
     api_key_env: KeyOption = None,
     api_key_file: KeyFileOption = None,
     replay: ReplayOption = None,
-    max_concurrency: ConcurrencyOption = 16,
+    max_concurrency: ConcurrencyOption = 256,
     random_state: StateOption = 0,
     codes: CodesOption = True,
     allow_copies: CopiesOption = False,
@@ -157,7 +160,7 @@ def generate(
     out = out or Path(f"{table.stem}-synthetic.csv")
     _check_writable(out)
     run_dir = run_dir or Path("runs") / run_folder(frame, settings)
-    with _executor(ray or address is not None, address) as executor, _progress() as progress:
+    with _stage(ray or address is not None, address) as (executor, progress, _):
         result = generate_rows(
             frame, settings, run_dir=run_dir, executor=executor, progress=progress
         )
@@ -168,8 +171,17 @@ def generate(
 
 @app.command()
 def preview(
-    table: TableArgument,
-    target: TargetOption,
+    context: typer.Context,
+    table: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV or Parquet file; or the settings file (.yaml) of a whole run, with its "
+            "limits and prices."
+        ),
+    ],
+    target: Annotated[
+        str | None, typer.Option("--target", "-t", help="Name of a table's class column.")
+    ] = None,
     rows: RowsOption = None,
     per_class: PerClassOption = None,
     strategy: StrategyOption = None,
@@ -179,13 +191,30 @@ def preview(
     rare_class: RareOption = None,
     random_state: StateOption = 0,
     codes: CodesOption = True,
+    latency_s: Annotated[
+        float | None,
+        typer.Option(min=0, help="Seconds a call lasts. Default: 10, or the embedded sampler's."),
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="Print prompts whole.")] = False,
 ) -> None:
-    """Show the prompts and how many calls to expect, without calling anything."""
+    """Show prompts, and expected calls, tokens, cost and time, without calling anything."""
+    from rddg_ray.config import load_settings
     from rddg_ray.reading import read_table
+    from rddg_ray.runtime.forecast import forecast
     from rddg_ray.runtime.previewing import preview as preview_chain
-    from rddg_ray.showing import show_preview
+    from rddg_ray.runtime.previewing import preview_run
+    from rddg_ray.showing_ahead import show_preview
 
+    if table.suffix.lower() in _SETTINGS_FORMATS:
+        _check_no_table_options(context)
+        run = load_settings(table)
+        ahead = preview_run(run)
+        show_preview(
+            ahead, forecast(ahead.effort, run.endpoint, run.generation, latency_s), full=full
+        )
+        return
+    if target is None:
+        raise ConfigError("--target is missing: the name of the table's class column")
     frame = read_table(
         table, target, metadata=metadata, rare_class=rare_class, missing_values=_tokens(missing)
     )  # fmt: skip
@@ -194,7 +223,49 @@ def preview(
         wanted=_wanted(rows, per_class, strategy, frame.rare_class),
         endpoint={}, generation={"codes": codes},
     )  # fmt: skip
-    show_preview(preview_chain(frame, settings), frame, full=full)
+    ahead = preview_chain(frame, settings)
+    show_preview(
+        ahead, forecast(ahead.effort, settings.endpoint, settings.generation, latency_s), full=full
+    )
+
+
+@app.command()
+def doctor(
+    config: Annotated[
+        Path | None, typer.Argument(help="Settings file (YAML). Default: the defaults.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Run directory, instead of the file's.")
+    ] = None,
+    base_url: BaseUrlOption = None,
+    model: ModelOption = None,
+    api_key_env: KeyOption = None,
+    api_key_file: KeyFileOption = None,
+    replay: ReplayOption = None,
+    address: AddressOption = None,
+    start_ray: Annotated[
+        bool, typer.Option("--start-ray", help="Start a local Ray, and end it again.")
+    ] = False,
+    call: Annotated[
+        bool, typer.Option("--call", help="Make one call of a few tokens, which may cost money.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Check settings, endpoint, key, model, limits, disk, Ray and this machine before a run."""
+    from rddg_ray.runtime.doctor import examine
+    from rddg_ray.showing_ahead import diagnosis_json, show_diagnosis
+
+    given = _endpoint(base_url, model, api_key_env, api_key_file, replay)
+    diagnosis = examine(
+        config, given, output=output, address=address, make_call=call, start_ray=start_ray
+    )
+    codes = {exit_code_of(error) for error in diagnosis.failures}
+    code = next((code for code in _WORST_FIRST if code in codes), max(codes, default=EXIT_DONE))
+    if as_json:
+        typer.echo(diagnosis_json(diagnosis, code))
+    else:
+        show_diagnosis(diagnosis)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -212,8 +283,8 @@ def run(
     from rddg_ray.showing import show_run
 
     settings = load_settings(config, {"output": str(output)} if output else None)
-    with _executor(ray or address is not None, address) as executor, _progress() as progress:
-        result = run_pipeline(settings, executor, progress)
+    with _stage(ray or address is not None, address) as (executor, progress, should_stop):
+        result = run_pipeline(settings, executor, progress, should_stop)
     show_run(result)
     raise typer.Exit(_exit_code(result))
 
@@ -362,6 +433,16 @@ def endpoint(
     )
 
 
+def _check_no_table_options(context: typer.Context) -> None:
+    """Refuse options that would be ignored beside a settings file."""
+    kept = ("table", "latency_s", "full")
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if name not in kept and source is not None and source.name == "COMMANDLINE":
+            option = "--" + name.replace("_", "-")
+            raise ConfigError(f"{option} is for a table file; write it into the settings file")
+
+
 def _check_writable(path: Path) -> None:
     """Find out before anything is paid for whether the rows can be written in the end."""
     if path.suffix.lower() not in _FORMATS:
@@ -430,9 +511,11 @@ def _endpoint(
     api_key_env: str | None,
     api_key_file: Path | None,
     replay: Path | None,
-    max_concurrency: int,
+    max_concurrency: int | None = None,
 ) -> dict[str, Any]:
-    content: dict[str, Any] = {"max_concurrency": max_concurrency}
+    content: dict[str, Any] = {}
+    if max_concurrency is not None:
+        content["max_concurrency"] = max_concurrency
     if replay is not None:
         content |= {"kind": "replay", "replay_path": replay}
     elif base_url is not None:
@@ -482,13 +565,35 @@ def _executor(on_ray: bool, address: str | None) -> Iterator[Executor]:
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    from rddg_ray.runtime.progress import JsonProgress, TerminalProgress
+    from rddg_ray.runtime.progress import JsonProgress
 
-    if sys.stderr.isatty():
-        with TerminalProgress() as bars:
-            yield bars
+    # A dumb terminal cannot go back to what it wrote.
+    if sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in {"dumb", "unknown"}:
+        from rddg_ray.runtime.panel import TerminalProgress
+
+        with TerminalProgress() as panel:
+            yield panel
     else:
         yield JsonProgress()
+
+
+@contextmanager
+def _stage(
+    on_ray: bool, address: str | None
+) -> Iterator[tuple[Executor, Progress, Callable[[], bool]]]:
+    """Yield where work is done, whom to tell, and whether a signal asked for a stop."""
+    from rddg_ray.runtime.progress import FlightCounter
+    from rddg_ray.runtime.stopping import StopRequest
+
+    with _executor(on_ray, address) as executor, _progress() as shown:
+        progress = FlightCounter(shown)
+
+        def drain() -> None:
+            progress.say_stopping()
+            executor.drain()
+
+        with StopRequest(drain).handling() as stop:
+            yield executor, progress, lambda: stop.is_made
 
 
 def _exit_code(result: RunResult) -> int:
@@ -497,8 +602,14 @@ def _exit_code(result: RunResult) -> int:
 
 def exit_code_of(error: RddgError) -> int:
     """Return the exit code that tells a scheduler who must act."""
+    from rddg_ray.runtime.stopping import StoppedError
+
+    if isinstance(error, StoppedError):
+        return error.exit_code
     if isinstance(error, PermanentLLMError):
-        refused = error.status in _REFUSED or error.code == "insufficient_quota"
+        from rddg_ray.llm.failures import is_quota
+
+        refused = error.status in _REFUSED or is_quota(error.status, error.code)
         return EXIT_CREDENTIALS if refused else EXIT_SETTINGS
     codes: tuple[tuple[type[RddgError], int], ...] = (
         (ConfigError, EXIT_SETTINGS),
@@ -510,20 +621,29 @@ def exit_code_of(error: RddgError) -> int:
     return next((code for kind, code in codes if isinstance(error, kind)), 1)
 
 
-class _Stopped(SystemExit):
-    """Raised by SIGTERM, which schedulers send: actors and files close on the way out."""
-
-
 def _stop(*_: object) -> None:
-    raise _Stopped(EXIT_RESUMABLE)
+    from rddg_ray.runtime.stopping import StopNow
+
+    raise StopNow(EXIT_RESUMABLE)
 
 
 def _words(error: RddgError) -> str:
+    if lines := getattr(error, "__notes__", ()):
+        return "\nrddg: ".join(lines)
     if not isinstance(error, (LLMError, BudgetError)):
         return str(error)
     from rddg_ray.llm.explaining import explain_failure
 
     return explain_failure(error)
+
+
+def _say_stopped(error: BaseException) -> None:
+    from rddg_ray.runtime.stopping import StopNow, StoppedError
+
+    # Typer turns an interrupt into its exit code without a word.
+    interrupted = isinstance(error, SystemExit) and error.code == EXIT_INTERRUPTED
+    if interrupted or isinstance(error, (StopNow, StoppedError)):
+        typer.echo("rddg: stopped; the same command goes on from here", err=True)
 
 
 def main() -> None:
@@ -533,11 +653,10 @@ def main() -> None:
         app()
     except RddgError as error:
         typer.echo(f"rddg: {_words(error)}", err=True)
+        _say_stopped(error)
         sys.exit(exit_code_of(error))
     except SystemExit as error:
-        # Typer turns an interrupt into its exit code without a word.
-        if isinstance(error, _Stopped) or error.code == EXIT_INTERRUPTED:
-            typer.echo("rddg: stopped; the same command goes on from here", err=True)
+        _say_stopped(error)
         raise
     except BrokenPipeError:
         # The reader of our output has left; writing it elsewhere keeps Python from complaining.

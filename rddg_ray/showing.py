@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,16 +13,17 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from rddg_ray.evaluation.summary import LABELS, PAPER_METRICS, summarise
+from rddg_ray.printing import open_console, print_left_out
 from rddg_ray.runtime.chains import ENDED_BECAUSE
+from rddg_ray.runtime.spending import Spending, spending_lines
 
 if TYPE_CHECKING:
     from rddg_ray.datasets import DatasetInfo
     from rddg_ray.evaluation.files import FileEvaluation
-    from rddg_ray.exchange import Usage
     from rddg_ray.llm.journal import CallRecord, JournalSummary
     from rddg_ray.runtime.api import Result
+    from rddg_ray.runtime.chains import ChainOutcome
     from rddg_ray.runtime.pipeline import RunResult
-    from rddg_ray.runtime.previewing import Preview
     from rddg_ray.table import Table
 
 _SAMPLER = "embedded-sampler"
@@ -30,19 +32,12 @@ _SAMPLER_NOTE = (
     "the pipeline works, not what a model can do. Point --base-url (or endpoint: in the settings) "
     "at a real one."
 )
-_PREVIEW_CHARACTERS = 1500
-
-
-def _console() -> Console:
-    # Piped output is read by programs and tests: no colour, and no wrapping at 80 columns.
-    console = Console(highlight=False, soft_wrap=False)
-    return console if console.is_terminal else Console(highlight=False, width=140)
 
 
 def show_result(result: Result, table: Table, path: Path, run_dir: Path) -> None:
     """Print what `generate` came to."""
-    console = _console()
-    _print_left_out(console, table.name, table.left_out)
+    console = open_console()
+    print_left_out(console, table.name, table.left_out)
     # Rows have the file's spelling of a class, which may have space around it.
     labels = result.rows[table.target].astype("str").str.strip()
     counts = labels.value_counts()
@@ -54,7 +49,7 @@ def show_result(result: Result, table: Table, path: Path, run_dir: Path) -> None
         grid.add_row(escape(label), str(n_real), str(int(counts.get(label, 0))), str(lacking))
     console.print(grid)
     _print_rejects(console, result.rejects)
-    _print_usage(console, result.usage)
+    _print_spending(console, result.spending, result.wall_s)
     for chain, reason in result.ended_because.items():
         if reason != "target":
             console.print(f"[yellow]Chain {escape(chain)} ended short: {ENDED_BECAUSE[reason]}")
@@ -71,64 +66,53 @@ def _print_rejects(console: Console, rejects: pd.DataFrame) -> None:
     console.print("Refused: " + ", ".join(f"{reason} {count}" for reason, count in counts.items()))
 
 
-def _print_usage(console: Console, usage: Usage) -> None:
-    console.print(
-        f"Calls {usage.n_calls}, prompt tokens {usage.prompt_tokens}, completion tokens "
-        f"{usage.completion_tokens}"
-    )
-
-
-def _print_left_out(console: Console, table: str, left_out: Mapping[str, str]) -> None:
-    for column, reason in left_out.items():
-        text = f"{table}: column {column!r} is not shown or learned ({reason})"
-        console.print(text, markup=False, soft_wrap=True, style="yellow")
-
-
-def show_preview(preview: Preview, table: Table, *, full: bool) -> None:
-    """Print the prompts and the expected effort."""
-    console = _console()
-    for prompt in preview.prompts:
-        console.rule(prompt.phase)
-        text = f"{prompt.system}\n\n{prompt.user}"
-        cut = len(text) > _PREVIEW_CHARACTERS and not full
-        shown = text[:_PREVIEW_CHARACTERS] if cut else text
-        console.print(shown, markup=False, soft_wrap=True)
-        if cut:
-            console.print(f"[dim]... {len(text) - _PREVIEW_CHARACTERS} more characters (--full)")
-    console.rule("expected")
-    _print_left_out(console, table.name, table.left_out)
-    wanted = ", ".join(f"{escape(label)} {count}" for label, count in preview.targets.items())
-    console.print(f"Rows to add to {escape(table.name)}: {wanted}")
-    console.print(
-        f"Calls at least {preview.n_calls}, prompt tokens about {preview.prompt_tokens}, "
-        f"completion tokens about {preview.completion_tokens} (four characters a token); more "
-        "where rows are refused"
-    )
+def _print_spending(console: Console, spending: Spending, wall_s: float) -> None:
+    for line in spending_lines(spending, wall_s):
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def show_run(result: RunResult) -> None:
     """Print the table of a run and where its report is."""
-    console = _console()
+    console = open_console()
     for name, left_out in result.left_out.items():
-        _print_left_out(console, name, left_out)
+        print_left_out(console, name, left_out)
     _print_fits(console, result.fits)
     for chain, lacking in result.shortfall.items():
         text = ", ".join(f"{label} {count}" for label, count in lacking.items())
         console.print(f"[yellow]Shortfall of {escape(chain)}: {escape(text)}")
-    if result.usage.n_calls:
-        _print_usage(console, result.usage)
+    if result.outcomes:
+        _print_made(console, result.outcomes)
+        _print_spending(console, result.spending, result.wall_s)
     if any(outcome.model == _SAMPLER for outcome in result.outcomes):
         console.print(f"[yellow]{_SAMPLER_NOTE}")
     console.print(f"Report: {result.report}", markup=False, soft_wrap=True)
 
 
+def _print_made(console: Console, outcomes: Sequence[ChainOutcome]) -> None:
+    made: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    refused: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for outcome in outcomes:
+        name = f"{outcome.spec.dataset}/{outcome.spec.method}"
+        made[name].update(outcome.accepted)
+        refused[name].update(outcome.rejects)
+    for name, counts in made.items():
+        text = f"Rows of {name}: {_counts(counts)}"
+        if refused[name].total():
+            text += f"; refused: {_counts(refused[name])}"
+        console.print(text, markup=False, soft_wrap=True)
+
+
+def _counts(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "none"
+
+
 def show_evaluation(found: FileEvaluation) -> None:
     """Print the comparison of files."""
-    console = _console()
+    console = open_console()
     for note in found.notes:
         console.print(f"[dim]{escape(note)}")
     for name, rows in found.data.datasets.items():
-        _print_left_out(console, name, rows.train.left_out)
+        print_left_out(console, name, rows.train.left_out)
     _print_fits(console, found.fits)
     for record in found.copies:
         console.print(escape(_copies_sentence(record)))
@@ -181,7 +165,7 @@ def _figure(row: pd.Series) -> str:
 
 def show_journal(summary: JournalSummary) -> None:
     """Print what a run's journals hold."""
-    console = _console()
+    console = open_console()
     grid = Grid(title="Calls with a reply", title_justify="left")
     for heading in ("phase", "calls", "prompt tokens", "cached", "completion tokens",
                     "latency s: p50", "p95", "max"):  # fmt: skip
@@ -207,7 +191,7 @@ def show_journal(summary: JournalSummary) -> None:
 
 def show_call(record: CallRecord) -> None:
     """Print one call in full."""
-    console = _console()
+    console = open_console()
     call = record.call
     console.print(
         f"{record.key}: {call.dataset}/{call.chain}/{call.round}/{call.index}, {record.phase}, "
@@ -235,4 +219,4 @@ def show_datasets(entries: Sequence[DatasetInfo]) -> None:
         grid.add_row(
             entry.name, entry.kind, str(entry.rows), entry.target, escape(classes), entry.homepage
         )
-    _console().print(grid)
+    open_console().print(grid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -315,6 +316,76 @@ def test_preview_shows_prompts_and_calls_nothing(rddg, tmp_path):
     assert "Calls at least 5" in out
     assert all(phase in out for phase in ("relations", "constraints", "generation"))
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_preview_of_a_settings_file_tells_cost_time_and_the_cap_that_ends_it(rddg, tmp_path):
+    people().to_csv("in.csv", index=False)
+    settings = {
+        "tables": [{"path": "in.csv", "target": "state", "test_share": 0.25}],
+        "methods": ["original", "epic", "rddg"],
+        "generation": {"rows_per_class": {"ill": 40, "well": 0}},
+        "endpoint": {
+            "kind": "openai", "base_url": "http://127.0.0.1:9/v1", "model": "m",
+            "limits": {"requests_per_minute": 6},
+            "budget": {"max_cost_usd": 1e-6, "prompt_usd_per_million": 1,
+                       "completion_usd_per_million": 2},
+        },
+    }  # fmt: skip
+    (tmp_path / "run.yaml").write_text(json.dumps(settings))
+    code, out, err = rddg("preview", "run.yaml", "--latency-s", "2")
+    assert code == 0, err
+    # 3 calls of epic, 5 of rddg; the last of eight starts after 70 s at six a minute.
+    assert "Calls at least 8" in out
+    assert "Time at least 1 min 12 s at 2 s a call (given)" in out
+    assert "what it waits for: the limit of 6 requests a minute" in out
+    assert "Chains 2 side by side; 1 would keep the limits busy" in out
+    assert re.search(r"Cost about 0\.0\d+ USD", out)
+    assert "endpoint.budget.max_cost_usd 1e-06 ends the run" in out
+    assert rddg("preview", "run.yaml", "-n", "3")[::2] == (
+        78, "rddg: --rows is for a table file; write it into the settings file\n",
+    )  # fmt: skip
+    assert rddg("preview", "in.csv")[0] == 78
+
+
+@pytest.fixture
+def locked(monkeypatch):
+    monkeypatch.setenv("RDDG_TEST_KEY", "sk-planted-0123456789abcdef")
+    with serve_in_thread(api_key="sk-planted-0123456789abcdef") as server:
+        yield server
+
+
+def test_doctor_exits_by_the_worst_that_it_finds(rddg, tmp_path, locked):
+    options = ("--base-url", locked.base_url, "--model", "embedded-sampler")
+    keyed = (*options, "--api-key-env", "RDDG_TEST_KEY")
+    assert rddg("doctor", *keyed)[0] == 0
+    assert rddg("doctor", *options)[0] == 77
+    assert rddg("doctor", "--base-url", "http://127.0.0.1:9/v1", "--model", "m")[0] == 75
+    assert rddg("doctor", *options, "--api-key-env", "RDDG_TEST_NEVER_SET")[0] == 78
+    assert rddg("doctor", "nowhere.yaml")[0] == 78
+    (tmp_path / "file").write_text("")
+    assert rddg("doctor", "--output", "file/run")[0] == 73
+    # Settings come before an endpoint that is away.
+    assert rddg("doctor", "--base-url", "http://127.0.0.1:9/v1", "--model", "m",
+                "--address", "127.0.0.1:9")[0] == 78  # fmt: skip
+    assert locked.n_requests == 0
+
+
+def test_doctor_prints_a_line_a_check_or_one_json_object(rddg, locked):
+    options = ("--base-url", locked.base_url, "--model", "embedded-sampler",
+               "--api-key-env", "RDDG_TEST_KEY", "--call")  # fmt: skip
+    code, out, _ = rddg("doctor", *options)
+    assert code == 0
+    assert "from the environment variable RDDG_TEST_KEY" in out
+    assert "sk-planted" not in out
+    code, text, _ = rddg("doctor", *options, "--json")
+    found = json.loads(text)
+    assert (code, found["exit_code"]) == (0, 0)
+    names = [check["name"] for check in found["checks"]]
+    assert {"settings", "endpoint", "key", "model", "call", "limits", "budget", "commit", "ray",
+            "python", "packages", "torch", "clock"} <= set(names)  # fmt: skip
+    assert all(f" {name} " in out for name in names)
+    assert "sk-planted" not in text
+    assert locked.n_requests == 2
 
 
 def test_evaluate_compares_files_of_any_tool(rddg):

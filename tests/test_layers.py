@@ -21,7 +21,7 @@ LINES = (
     ("errors",),
     # 2
     ("exchange", "study", "schema", "strict"),
-    ("config", "metadata"),
+    ("config", "metadata", "reply_length"),
     # 3
     ("texts", "output", "spelling"),
     ("inference",),
@@ -35,8 +35,8 @@ LINES = (
     # 5
     ("codes",),
     ("cell_text",),
-    ("prompts", "reply_lines"),
-    ("parsing",),
+    ("reply_lines", "json_reply", "reply_schema"),
+    ("prompts", "parsing"),
     ("feedback",),
     # 6
     ("calibration", "chain_state"),
@@ -48,7 +48,8 @@ LINES = (
     # 8
     ("runtime",),
     # 9
-    ("sampler", "showing"),
+    ("sampler", "printing"),
+    ("showing", "showing_ahead"),
     ("", "cli"),
     ("__main__",),
 )

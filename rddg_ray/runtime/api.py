@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,6 +18,7 @@ from rddg_ray.runtime.executor import Executor
 from rddg_ray.runtime.local import LocalExecutor
 from rddg_ray.runtime.pipeline import RunResult, generate_rows
 from rddg_ray.runtime.progress import Progress
+from rddg_ray.runtime.spending import Spending
 from rddg_ray.runtime.store import RunDirectory, content_sha256
 from rddg_ray.table import Table
 
@@ -35,6 +36,8 @@ class Result:
         ended_because: Why each chain ended, by its name.
         relations: The model's analysis, by chain.
         rules: The model's rules, by chain.
+        spending: What all starts of the run spent, in all and a row.
+        wall_s: Seconds that this start took.
     """
 
     rows: pd.DataFrame
@@ -45,6 +48,8 @@ class Result:
     ended_because: Mapping[str, str]
     relations: Mapping[str, str]
     rules: Mapping[str, str]
+    spending: Spending = field(default_factory=Spending)
+    wall_s: float = 0.0
 
 
 def generate(
@@ -136,4 +141,6 @@ def _result(made: RunResult, table: Table, method: str) -> Result:
         ended_because={outcome.spec.name: outcome.ended_because for outcome in made.outcomes},
         relations={outcome.spec.name: outcome.relations for outcome in made.outcomes},
         rules={outcome.spec.name: outcome.rules for outcome in made.outcomes},
+        spending=made.spending,
+        wall_s=made.wall_s,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from rddg_ray.chain_state import RoundInfo, State
 from rddg_ray.config import GENERATIVE_METHODS, GenerationSettings, RunSettings
 from rddg_ray.exchange import CallId, Completion, Endpoint, Prompt, Usage
 from rddg_ray.llm.journal import find, read_replies
+from rddg_ray.runtime.leaving import CallLeftError
 from rddg_ray.runtime.loop import replay_study, run_study
 from rddg_ray.synthesis import Synthesis
 from rddg_ray.table import Table
@@ -30,6 +32,7 @@ ENDED_BECAUSE: Mapping[str, str] = {
     "empty_rounds": "no row was accepted in several rounds in a row; see the rejects",
     "budget": "the calls a chain may make (max_calls) were used up",
     "stopped": "it was stopped",
+    "failed": "it failed; the end of the run says why",
 }
 """Why a chain ended, in words, by `ChainOutcome.ended_because`."""
 
@@ -78,7 +81,7 @@ class ChainOutcome:
         accepted: Accepted rows by class.
         rejects: Refused rows by reason.
         shortfall: Rows lacking by class; empty at the target.
-        ended_because: `target`, `rounds`, `empty_rounds` or `budget`.
+        ended_because: One of `ENDED_BECAUSE`.
         rounds: Rounds told, those before generation included.
         usage: Tokens over all calls, those of an earlier start of the run too.
         model: Name the endpoint gave.
@@ -209,13 +212,25 @@ async def run_chain(
     study: Synthesis,
     endpoint: Endpoint,
     on_round: Callable[[State, RoundInfo], None] = lambda state, info: None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> ChainOutcome:
-    """Run a chain to its end and return what became of it."""
+    """Run a chain to its end, or until it is asked to stop, and return what became of it.
+
+    A call that was given up for a stop ends it before that round.
+    """
+    state = study.start()
 
     async def answer(prompt: Prompt, round_: int, position: int) -> Completion:
         return await endpoint.complete(prompt, spec.call(round_, position))
 
-    return outcome_of(spec, study, await run_study(study, answer, on_round))
+    def note(now: State, info: RoundInfo) -> None:
+        nonlocal state
+        state = now
+        on_round(now, info)
+
+    with contextlib.suppress(CallLeftError):
+        state = await run_study(study, answer, note, should_stop)
+    return outcome_of(spec, study, state)
 
 
 def replay_chain(work: ChainWork, spec: ChainSpec, study: Synthesis) -> State:

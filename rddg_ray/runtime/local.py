@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
@@ -12,12 +14,10 @@ from typing import Any, TypeVar
 
 from rddg_ray.config import EndpointSettings
 from rddg_ray.exchange import Endpoint
-from rddg_ray.llm.budget import Ledger, LocalLedger
+from rddg_ray.llm.budget import LocalLedger
 from rddg_ray.llm.connection import connect
-from rddg_ray.llm.embedded import serve_in_thread
-from rddg_ray.llm.journal import Journal, lease_fence, spent
-from rddg_ray.llm.limiter import LocalPacer, Pacer
-from rddg_ray.llm.stack import stacked
+from rddg_ray.llm.journal import spent
+from rddg_ray.llm.limiter import LocalPacer
 from rddg_ray.runtime.chains import (
     ChainOutcome,
     ChainSpec,
@@ -26,42 +26,16 @@ from rddg_ray.runtime.chains import (
     replayed_rows,
     run_chain,
 )
-from rddg_ray.runtime.executor import ChainProgress, Item, OnProgress, Result
+from rddg_ray.runtime.executor import ChainFailure, ChainProgress, Item, OnProgress, Result
+from rddg_ray.runtime.failing import stops_run
+from rddg_ray.runtime.leaving import LeavableEndpoint
+from rddg_ray.runtime.opening import CallPlan, open_endpoint
+from rddg_ray.runtime.traffic import traffic_of
+from rddg_ray.runtime.watching import WatchedEndpoint
 
 Value = TypeVar("Value")
 
-
-def open_endpoint(
-    work: ChainWork, writer: str, ledger: Ledger, pacer: Pacer, stack: ExitStack
-) -> tuple[Endpoint, Journal]:
-    """Return this process's endpoint with every wrapper around it, and its journal.
-
-    Args:
-        work: Names the endpoint, the folder of replies and the epoch.
-        writer: Name of this process's journal file, and of its owner at the ledger.
-        ledger: The run's.
-        pacer: The run's.
-        stack: Stops an embedded server that is started here, and closes the journal.
-    """
-    settings = work.settings.endpoint
-    client = _client(settings, stack)
-    journal = Journal(
-        work.journal,
-        writer,
-        work.fingerprint,
-        possibly_paid_twice=settings.journal.possibly_paid_twice,
-        fence=lease_fence(work.journal.parent, work.epoch),
-    )
-    stack.callback(journal.close)
-    return stacked(client, settings, journal, ledger, pacer=pacer, owner=writer), journal
-
-
-def _client(settings: EndpointSettings, stack: ExitStack) -> Endpoint:
-    """Connect to the endpoint; an embedded one without an address is started first."""
-    if settings.kind == "embedded" and settings.base_url is None:
-        server = stack.enter_context(serve_in_thread(settings.embedded))
-        settings = settings.model_copy(update={"base_url": server.base_url})
-    return connect(settings)
+_LOOK_EVERY_S = 0.5
 
 
 def check_endpoint(settings: EndpointSettings) -> None:
@@ -85,18 +59,37 @@ def with_absolute_paths(settings: EndpointSettings) -> EndpointSettings:
 
 
 async def run_all(
-    work: ChainWork, endpoint: Endpoint, journal: Journal, on_progress: OnProgress
-) -> tuple[list[ChainOutcome], list[Exception]]:
-    """Run chains side by side in one event loop; see `Executor.run_chains`."""
+    work: ChainWork,
+    endpoint: Endpoint,
+    load: Callable[[str, str], object],
+    on_progress: Callable[[Mapping[str, ChainProgress]], None],
+    should_stop: Callable[[], bool] = lambda: False,
+    *,
+    on_fatal: Callable[[], None] = lambda: None,
+) -> tuple[list[ChainOutcome], list[ChainFailure]]:
+    """Run chains side by side in one event loop; see `Executor.run_chains`.
+
+    Args:
+        work: Which chains.
+        endpoint: Where their prompts go.
+        load: Called with the data set and the name of a chain before it starts.
+        on_progress: Called with the progress of every chain so far.
+        should_stop: Asked before each round.
+        on_fatal: Called when a chain failed of what stops all; no further round starts then.
+    """
     progress: dict[str, ChainProgress] = {}
+    failures: list[ChainFailure] = []
 
     def note(spec: ChainSpec, **changes: int) -> None:
         key = f"{spec.dataset}/{spec.name}"
         progress[key] = replace(progress.get(key, ChainProgress()), **changes)
         on_progress(progress)
 
+    def is_over() -> bool:
+        return should_stop() or any(stops_run(failure.error) for failure in failures)
+
     async def one(spec: ChainSpec) -> ChainOutcome:
-        journal.load(spec.dataset, spec.name)
+        load(spec.dataset, spec.name)
         study = build_study(spec, work.tables[spec.dataset], work.coreset(spec), work.settings)
         return await run_chain(
             spec,
@@ -109,14 +102,41 @@ async def run_all(
                 n_rejects=sum(len(batch.rejects) for batch in state.rejected),
                 n_calls=state.n_calls,
             ),
+            is_over,
         )
 
-    results = await asyncio.gather(*map(one, work.specs), return_exceptions=True)
-    failures = [result for result in results if isinstance(result, Exception)]
+    async def noted(spec: ChainSpec) -> ChainOutcome | None:
+        try:
+            return await one(spec)
+        except Exception as error:  # noqa: BLE001 - told to whoever asked, in words or as it is
+            failures.append(ChainFailure(spec, error))
+            if stops_run(error):
+                on_fatal()
+            return None
+
+    results = await asyncio.gather(*map(noted, work.specs), return_exceptions=True)
     for result in results:
-        if isinstance(result, BaseException) and not isinstance(result, Exception):
+        if isinstance(result, BaseException):
             raise result  # An interrupt is the user's word, not a chain's failure.
     return [result for result in results if isinstance(result, ChainOutcome)], failures
+
+
+async def _watched(work: Coroutine[Any, Any, Value], look: Callable[[], None]) -> Value:
+    """Await some work and look at it twice a second, and once when it has ended."""
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            look()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        return await work
+    finally:
+        watcher.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watcher  # What went wrong with looking is told.
+        look()
 
 
 def _run_coroutine(work: Coroutine[Any, Any, Value]) -> Value:
@@ -132,6 +152,9 @@ def _run_coroutine(work: Coroutine[Any, Any, Value]) -> Value:
 class LocalExecutor:
     """Runs work in this process, one thing at a time, calls side by side."""
 
+    def __init__(self) -> None:
+        self._is_draining = False
+
     def map(
         self, function: Callable[[Item], Result], items: Sequence[Item], *, use_gpu: bool = False
     ) -> Iterator[Result]:
@@ -141,20 +164,47 @@ class LocalExecutor:
 
     def run_chains(
         self, work: ChainWork, on_progress: OnProgress
-    ) -> tuple[list[ChainOutcome], list[Exception]]:
+    ) -> tuple[list[ChainOutcome], list[ChainFailure]]:
         """Run every chain in one event loop; see `Executor`."""
+        told: dict[str, ChainProgress] = {}
+        is_lost = threading.Event()
 
-        async def all_chains() -> tuple[list[ChainOutcome], list[Exception]]:
+        def should_stop() -> bool:
+            return self._is_draining or is_lost.is_set()
+
+        async def all_chains() -> tuple[list[ChainOutcome], list[ChainFailure]]:
             settings = work.settings.endpoint
             ledger = LocalLedger(settings.budget, spent(work.journal))
-            pacer = LocalPacer(settings.limits)
+            pacer = LocalPacer.of(settings)
             writer = f"local-e{work.epoch}"
-            endpoint, journal = open_endpoint(work, writer, ledger, pacer, stack)
+            plan = CallPlan(settings, work.journal, work.fingerprint, work.epoch)
+            watched: list[WatchedEndpoint] = []
+
+            def watch(client: Endpoint) -> Endpoint:
+                watched.append(WatchedEndpoint(client))
+                return watched[0]
+
+            whole, journal = open_endpoint(plan, writer, ledger, pacer, stack, watch=watch)
+            endpoint = LeavableEndpoint(whole, watched[0])
+
+            def look() -> None:
+                if should_stop() and settings.journal.possibly_paid_twice == "retry":
+                    endpoint.leave()
+                traffic = traffic_of(pacer.snapshot(), ledger.snapshot(), settings.budget)
+                on_progress(told, traffic)
+
             async with aclosing(endpoint):
-                return await run_all(work, endpoint, journal, on_progress)
+                chains = run_all(
+                    work, endpoint, journal.load, told.update, should_stop, on_fatal=is_lost.set
+                )
+                return await _watched(chains, look)
 
         with ExitStack() as stack:
             return _run_coroutine(all_chains())
+
+    def drain(self) -> None:
+        """Ask every chain to stop before its next round; see `Executor`."""
+        self._is_draining = True  # One store, so that a signal's handler may do it too.
 
     def gather(self, work: ChainWork, rows: Path, rejects: Path) -> None:
         """Replay chains one after another; see `Executor`."""

@@ -18,14 +18,16 @@ async def run_study(
     study: Study[State, Question, Answer, Info],
     answer: Callable[[Question, int, int], Awaitable[Answer]],
     on_round: Callable[[State, Info], None] = lambda state, info: None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> State:
-    """Run a study to its end.
+    """Run a study to its end, or until it is asked to stop.
 
     Args:
         study: Says what to ask.
         answer: Called with a question, its round from 0 and its position in the round. The
             questions of a round are answered at the same time.
         on_round: Called after each round.
+        should_stop: Asked before each round; once it says so, no more questions are asked.
 
     Returns:
         The last state.
@@ -35,7 +37,7 @@ async def run_study(
             what was paid for is on record.
     """
     state, round_ = study.start(), 0
-    while not study.is_done(state):
+    while not study.is_done(state) and not should_stop():
         waiting = [answer(question, round_, i) for i, question in enumerate(study.ask(state))]
         results = await asyncio.gather(*waiting, return_exceptions=True)
         state, info = study.tell(state, _all_or_first_error(results))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from rddg_ray.errors import StoreError
 from rddg_ray.evaluation.files import read_fits
 from rddg_ray.evaluation.report.context import ReportContext
 from rddg_ray.evaluation.report.page import write_report
+from rddg_ray.exchange import Usage
+from rddg_ray.llm.budget import Prices
 from rddg_ray.runtime.chains import ENDED_BECAUSE, ChainOutcome
 from rddg_ray.runtime.published import grid_rows
 from rddg_ray.runtime.store import RunDirectory
@@ -46,7 +50,7 @@ def write_run_report(
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         rejects=_rejects(outcomes),
         shortfalls=_shortfalls(outcomes),
-        usage=_usage(outcomes),
+        usage=_usage(outcomes, Prices.from_settings(endpoint.budget)),
         settings=settings.model_dump(mode="json"),
         versions=store.read_run()["versions"],
         notes=tuple(_notes(settings, prepared)),
@@ -102,18 +106,25 @@ def _shortfalls(outcomes: Sequence[ChainOutcome]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-def _usage(outcomes: Sequence[ChainOutcome]) -> pd.DataFrame:
-    names = ["n_calls", "prompt_tokens", "completion_tokens", "cached_tokens"]
-    rows = [
-        (
-            outcome.spec.dataset,
-            outcome.spec.method,
-            *(getattr(outcome.usage, name) for name in names),
-        )
-        for outcome in outcomes
-    ]
-    frame = pd.DataFrame(rows, columns=["dataset", "method", *names])
-    return frame.groupby(["dataset", "method"], sort=False, as_index=False)[names].sum()
+def _usage(outcomes: Sequence[ChainOutcome], prices: Prices | None) -> pd.DataFrame:
+    """Return calls, tokens and money of each table and method, in all and an accepted row."""
+    used: dict[tuple[str, str], Usage] = {}
+    n_accepted: Counter[tuple[str, str]] = Counter()
+    for outcome in outcomes:
+        key = outcome.spec.dataset, outcome.spec.method
+        used[key] = used.get(key, Usage()) + outcome.usage
+        n_accepted[key] += outcome.n_accepted
+    rows = []
+    for key, usage in used.items():
+        n_rows = n_accepted[key]
+        tokens = usage.prompt_tokens + usage.completion_tokens
+        row = {"dataset": key[0], "method": key[1], **asdict(usage), "accepted_rows": n_rows}
+        row["tokens_per_row"] = round(tokens / n_rows, 1) if n_rows else None
+        if prices is not None:
+            usd = prices.cost_usd(usage)
+            row["usd_per_1000_rows"] = round(1000 * usd / n_rows, 4) if n_rows else None
+        rows.append(row)
+    return pd.DataFrame(rows, columns=None if rows else ["dataset", "method"])
 
 
 def _notes(settings: RunSettings, prepared: Mapping[str, PreparedTable]) -> list[str]:

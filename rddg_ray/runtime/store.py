@@ -178,6 +178,10 @@ class RunDirectory:
         """Add what became of chains whose rows are published."""
         self._add_to_manifest("chains", entries)
 
+    def record_spending(self, record: Mapping[str, Any]) -> None:
+        """Say what all starts of the run spent; see `runtime.spending`."""
+        self._add_to_manifest("spending", record)
+
     def _add_to_manifest(self, kind: str, entries: Mapping[str, Mapping[str, Any]]) -> None:
         manifest = self.manifest()
         manifest[kind] = {**manifest.get(kind, {}), **entries}

@@ -248,4 +248,5 @@ def test_120_chains_share_the_actors_there_are(tmp_path, configure, on_ray):
     result = generate_rows(settings, tables, on_ray())
     assert len(result.outcomes) == 120
     assert {outcome.n_accepted for outcome in result.outcomes} == {2}
-    assert len(list((result.path / "journal").glob("*.sqlite"))) == 2
+    # One process makes the calls of a node, however many host chains.
+    assert len(list((result.path / "journal").glob("*.sqlite"))) == 1

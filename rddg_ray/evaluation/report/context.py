@@ -31,7 +31,7 @@ class ReportContext:
         shortfalls: Columns `dataset`, `method`, `generator_state`, `class`, `wanted`, `made`,
             `why`.
         usage: Columns `dataset`, `method`, `n_calls`, `prompt_tokens`, `completion_tokens`,
-            `cached_tokens`.
+            `cached_tokens`, `accepted_rows`, `tokens_per_row`, with prices `usd_per_1000_rows`.
         settings: Settings of the run, nested plain values.
         versions: Package versions by name.
         notes: Sentences the reader should know.

@@ -1,0 +1,140 @@
+"""From replies on record to published rows."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from rddg_ray.errors import StoreError
+from rddg_ray.runtime.chains import (
+    ChainOutcome,
+    ChainSpec,
+    ChainWork,
+    build_study,
+    outcome_of,
+    replay_chain,
+)
+from rddg_ray.runtime.executor import Executor
+from rddg_ray.runtime.progress import Progress
+from rddg_ray.runtime.store import RunDirectory, entry_key
+
+_CHAINS_A_TASK = 8
+
+
+def key_of(spec: ChainSpec) -> str:
+    """Return a chain's name within its run."""
+    return f"{spec.dataset}/{spec.name}"
+
+
+def published(store: RunDirectory) -> dict[str, ChainOutcome]:
+    """Return what became of the chains whose rows are published, by `dataset/chain`."""
+    records = store.manifest().get("chains", {})
+    return {key: ChainOutcome.from_record(entry["outcome"]) for key, entry in records.items()}
+
+
+def outcomes_on_record(
+    work: ChainWork, specs: Sequence[ChainSpec], executor: Executor
+) -> list[ChainOutcome]:
+    """Return how far chains came that failed, from their replies on record.
+
+    Raises:
+        StoreError: If the replies on record are not those that the chains ask for.
+    """
+    return [
+        outcome
+        for outcomes in executor.map(_on_record, list(_in_parts(work, specs)))
+        for outcome in outcomes
+    ]
+
+
+def _in_parts(work: ChainWork, specs: Sequence[ChainSpec]) -> Iterator[ChainWork]:
+    for dataset in dict.fromkeys(spec.dataset for spec in specs):
+        mine = [spec for spec in specs if spec.dataset == dataset]
+        for start in range(0, len(mine), _CHAINS_A_TASK):
+            part = mine[start : start + _CHAINS_A_TASK]
+            rounds = {spec.name: sys.maxsize for spec in part}
+            tables = {dataset: work.tables[dataset]}
+            yield replace(work, specs=part, tables=tables, rounds=rounds)
+
+
+def _on_record(work: ChainWork) -> list[ChainOutcome]:
+    outcomes = []
+    for spec in work.specs:
+        study = build_study(spec, work.tables[spec.dataset], work.coreset(spec), work.settings)
+        outcome = outcome_of(spec, study, replay_chain(work, spec, study))
+        # What failed may have been lost after its last reply: then it has ended like any other.
+        has_ended = outcome.ended_because != "stopped"
+        outcomes.append(outcome if has_ended else replace(outcome, ended_because="failed"))
+    return outcomes
+
+
+def gather(
+    work: ChainWork,
+    made: Mapping[str, ChainOutcome],
+    store: RunDirectory,
+    executor: Executor,
+    progress: Progress,
+) -> None:
+    """Replay every chain of each (table, method) that has new ones, verify, publish.
+
+    Args:
+        work: What the chains ran with.
+        made: Chains that went on, by `dataset/chain`.
+        store: The run directory.
+        executor: Replays.
+        progress: Told of each (table, method).
+
+    Raises:
+        StoreError: If a replay gives other rows than the chain said.
+    """
+    known = published(store)
+    todo = {_part(outcome) for outcome in made.values()}
+    # Chains of earlier starts too, of generator states that are not asked for today: what is
+    # published of a table and method is replaced as a whole.
+    # In one order, whichever of them came first.
+    everything = sorted(
+        {**known, **made}.values(), key=lambda o: (o.spec.generator_state, o.spec.index)
+    )
+    parts = {part: [o for o in everything if _part(o) == part] for part in todo}
+    for n_done, ((dataset, method), outcomes) in enumerate(sorted(parts.items())):
+        progress.update("gather", n_done, len(parts))
+        mine = replace(
+            work,
+            specs=[outcome.spec for outcome in outcomes],
+            tables={dataset: work.tables[dataset]},
+            rounds={outcome.spec.name: outcome.rounds for outcome in outcomes},
+        )
+        staged = {kind: store.staging(kind) for kind in ("rows", "rejects")}
+        executor.gather(mine, staged["rows"], staged["rejects"])
+        wanted = {
+            "rows": sum(outcome.n_accepted for outcome in outcomes),
+            "rejects": sum(sum(outcome.rejects.values()) for outcome in outcomes),
+        }
+        key = entry_key(dataset, method)
+        files = {k: _checked(store, k, key, folder, wanted[k]) for k, folder in staged.items()}
+        for kind, verified in files.items():
+            store.publish(kind, key, verified)
+        store.record_chains({key_of(o.spec): {"outcome": asdict(o)} for o in outcomes})
+    if parts:
+        progress.update("gather", len(parts), len(parts))
+
+
+def _part(outcome: ChainOutcome) -> tuple[str, str]:
+    return (outcome.spec.dataset, outcome.spec.method)
+
+
+def _checked(store: RunDirectory, kind: str, key: str, staged: Path, n_rows: int) -> list[Path]:
+    """Return staged files once they hold as many rows as the chains said."""
+    files = sorted(staged.rglob("*.parquet"))
+    found = sum(pq.read_metadata(file).num_rows for file in files)
+    if found != n_rows:
+        raise StoreError(
+            f"{store.path}: gathering {key} gave {found} {kind}, the chains said {n_rows}; "
+            "nothing was published. If the journal was changed from outside, start a new run "
+            "directory; otherwise the same command tries again"
+        )
+    return files

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import re
+from functools import lru_cache
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from rddg_ray.config import EndpointSettings
 from rddg_ray.errors import ConfigError
@@ -16,6 +19,9 @@ NO_KEY = "none"
 
 _KEY_LIKE = re.compile(r"(?i)\bbearer\s+\S+|\b(?:sk|gsk|pk|rk)[-_][\w-]{12,}")
 _REMOVED = "[key removed]"
+_PERCENT = re.compile("%[0-9A-F]{2}")
+_URL_SAFE = str.maketrans("+/", "-_")
+_LEAST_BASE64 = 8  # shorter ones may be a part of any word
 
 
 def resolve_key(settings: EndpointSettings) -> str | None:
@@ -61,11 +67,37 @@ def checked_key(key: str, source: str) -> str:
 
 
 def scrubbed(text: str, key: str | None) -> str:
-    """Return the text without the key, as it stands or escaped, and without key-like words.
+    """Return the text without the key, as it stands or encoded, and without key-like words.
 
     Servers echo the request's headers in their error bodies, and a message of ours may end in
-    logs and in Ray's state API.
+    logs and in Ray's state API. Forms that are found: plain, quoted for URLs or for JSON, and in
+    Base64, alone or as a part of something longer, such as `Bearer` and the key.
     """
-    for form in {key, quote(key, safe="")} if key and key != NO_KEY else set():
-        text = text.replace(form, _REMOVED)
+    if key and key != NO_KEY:
+        text = _forms(key).sub(_REMOVED, text)
     return _KEY_LIKE.sub(_REMOVED, text)
+
+
+@lru_cache(maxsize=8)
+def _forms(key: str) -> re.Pattern[str]:
+    forms = {key, quote(key), quote(key, safe=""), quote_plus(key), json.dumps(key)[1:-1]}
+    escaped = {re.escape(form) for form in forms}
+    # What quotes for URLs may also write in small letters.
+    escaped |= {re.escape(_PERCENT.sub(lambda code: code[0].lower(), form)) for form in forms}
+    # A bound before it, or a long text of such characters takes the square of its length.
+    around = "[A-Za-z0-9+/_-]{0,64}", "[A-Za-z0-9+/_=-]*"
+    whole = {re.escape(part).join(around) for part in _base64_parts(key)}
+    return re.compile("|".join(sorted(escaped | whole, key=len, reverse=True)))
+
+
+def _base64_parts(key: str) -> set[str]:
+    """Return what Base64 makes of the key's inside, whatever stands before and after it."""
+    parts = set()
+    for n_before in range(3):
+        coded = base64.b64encode(bytes(n_before) + key.encode()).decode().rstrip("=")
+        # Three bytes make four characters; those that hold a neighbour's bits are left out.
+        first = -(-8 * n_before // 6)
+        last = (n_before + len(key)) * 8 // 6
+        inside = coded[first:last]
+        parts |= {inside, inside.translate(_URL_SAFE)}
+    return {part for part in parts if len(part) >= _LEAST_BASE64}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,19 @@ from rddg_ray.llm.embedded import serve_in_thread
 from rddg_ray.llm.embedded.server import EmbeddedServer
 
 RDDG = [sys.executable, "-c", "from rddg_ray.cli import main; main()"]
+
+
+@pytest.fixture(scope="session")
+def bad_servers() -> ModuleType:
+    """Return the module `misbehaving` beside this file, which no import finds."""
+    spec = importlib.util.spec_from_file_location(
+        "misbehaving", Path(__file__).with_name("misbehaving.py")
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")
@@ -56,22 +71,26 @@ def short_folder() -> Iterator[Path]:
 def start(
     tmp_path: Path, table_file: Path, slow_server: EmbeddedServer
 ) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Return a function that starts `rddg run` with an output folder; what lives is ended."""
-    config = tmp_path / "run.yaml"
+    """Return a function that starts `rddg run` with an output folder; what lives is ended.
+
+    It takes the rows asked for of each of the four chains, too.
+    """
     content: dict[str, Any] = {
         "tables": [{"path": str(table_file), "target": "state"}],
         "methods": ["original", "epic", "rddg"],
         "generator_states": [0, 1],
         "coreset": {"epochs": 6, "ensemble": 1},
-        "generation": {"rows_per_class": {"ill": 50}},
         "endpoint": {"base_url": slow_server.base_url},
         "evaluation": {"classifiers": ["xgboost"], "classifier_states": [0]},
     }
-    config.write_text(yaml.safe_dump(content), encoding="utf-8")
     started: list[subprocess.Popen[str]] = []
 
-    def begin(output: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
-
+    def begin(
+        output: Path, *options: str, n_rows: int = 50, **environment: str
+    ) -> subprocess.Popen[str]:
+        config = tmp_path / f"run-{n_rows}.yaml"
+        rows = {"generation": {"rows_per_class": {"ill": n_rows}}}
+        config.write_text(yaml.safe_dump(content | rows), encoding="utf-8")
         command = [*RDDG, "run", str(config), "--output", str(output), *options]
         process = subprocess.Popen(
             command,
@@ -79,6 +98,8 @@ def start(
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, **environment},
+            # A group of its own, as a shell gives it: a test may signal all of it.
+            process_group=0,
         )
         started.append(process)
         return process

@@ -34,6 +34,8 @@ def explain_failure(error: BaseException) -> str:
     """
     lead, advice = _words(error)
     told = str(error).strip().rstrip(".") or type(error).__name__
+    if advice == _DEAD and "rddg retry-dead" in told:
+        advice = ""  # A letter on record says it already, with the run's own directory.
     return f"{lead}: {told}. {advice}".strip()
 
 

@@ -16,6 +16,11 @@ _MAX_DETAIL_CHARACTERS = 500
 # Codes that come with status 429 (and others) where waiting does not help: money does.
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 
+# Told by what stands before the model (or by a server that gave up waiting) once the request had
+# reached it: the model may have worked, and its owner may charge. 520 to 527 are Cloudflare's; 521,
+# 523, 525 and 526 of them say that no connection came about. 598 and 599 are proxies' time-outs.
+_PERHAPS_PAID_STATUSES = frozenset({200, 408, 502, 504, 520, 522, 524, 527, 598, 599})
+
 OUTCOME_UNKNOWN = "outcome_unknown"
 """Our own code of a call that may have been paid for and is therefore not asked again."""
 
@@ -105,13 +110,13 @@ def is_quota(status: int | None, code: str | None) -> bool:
 def may_be_paid(error: LLMError) -> bool:
     """Return whether the endpoint may charge for a call that failed this way.
 
-    It charges nothing for what it answered with an error. Where no answer came, or one that
-    nobody can read, it may have done the work.
+    It charges nothing for what it answered with an error of its own. Where no answer came, one
+    that nobody can read, or a gateway's word that it gave up waiting, it may have done the work.
     """
     if isinstance(error, PermanentLLMError) and error.code == OUTCOME_UNKNOWN:
         return True
     if error.status is not None:
-        return error.status == 200
+        return error.status in _PERHAPS_PAID_STATUSES
     return isinstance(error, TransientLLMError) and error.reached
 
 

@@ -45,6 +45,11 @@ def test_a_failure_is_told_by_its_kind(error, words):
     assert words in explain_failure(error)
 
 
+def test_advice_that_an_error_gives_itself_is_not_repeated():
+    error = PermanentLLMError("no; `rddg retry-dead runs/a` has it asked again", 400)
+    assert explain_failure(error).count("retry-dead") == 1
+
+
 def test_the_errors_own_words_are_kept_and_a_full_stop_is_not_doubled():
     assert ". ." not in explain_failure(TransientLLMError("busy.", 503))
     assert ".." not in explain_failure(TransientLLMError("busy.", 503))

@@ -222,8 +222,9 @@ def test_a_held_call_is_not_asked_again_until_it_is_revived(tmp_path, scripted_e
     left_in_flight(tmp_path, call(0))
     inner = scripted_endpoint([GOOD])
     for writer in ("second", "third"):
-        with pytest.raises(StoreError, match=f"rddg retry-dead {tmp_path}"):
+        with pytest.raises(PermanentLLMError, match=f"rddg retry-dead {tmp_path}") as caught:
             asked(tmp_path, inner, call(0), writer=writer, possibly_paid_twice="hold")
+        assert caught.value.code == "outcome_unknown"
     assert asked(tmp_path, inner, call(1), writer="x", possibly_paid_twice="hold") == [GOOD]
     assert inner.n_calls == 1
     (letter,) = dead_letters(tmp_path / "journal")
@@ -239,7 +240,7 @@ def test_where_calls_are_held_a_time_out_is_not_repeated_either(tmp_path, script
     with pytest.raises(PermanentLLMError, match="may have been paid for") as caught:
         asked(tmp_path, inner, call(), possibly_paid_twice="hold")
     assert caught.value.code == "outcome_unknown"
-    with pytest.raises(StoreError, match="retry-dead"):
+    with pytest.raises(PermanentLLMError, match="retry-dead"):
         asked(tmp_path, inner, call(), writer="later", possibly_paid_twice="hold")
     assert inner.n_calls == 1
 
@@ -251,6 +252,11 @@ def test_where_calls_are_held_a_time_out_is_not_repeated_either(tmp_path, script
         (TransientLLMError("half a reply", 200), True),
         (TransientLLMError("refused connection", reached=False), False),
         (TransientLLMError("busy", 503), False),
+        (TransientLLMError("the gateway gave up", 504), True),
+        (TransientLLMError("the gateway failed", 502), True),
+        (TransientLLMError("the server gave up", 408), True),
+        (TransientLLMError("no reply within 100 s", 524), True),
+        (TransientLLMError("no connection to the model", 521), False),
         (TransientLLMError("too many", 429), False),
         (PermanentLLMError("no key", 401), False),
     ],

@@ -7,6 +7,7 @@ calls whose outcome nobody knows are known by name (chat completions have no ide
     schema          the tables, and how a file is opened
     commits         one thread a file that commits many writes at once
     reading         a chain's records, over the files of all writers
+    settling        which of several replies to one call counts
     writing         `Journal`: one writer's file
     endpoints       the wrappers: `JournaledEndpoint` outermost, `MarkingEndpoint` innermost
     fencing         a driver that was replaced sends no more

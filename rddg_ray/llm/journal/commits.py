@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import queue
 import sqlite3
@@ -15,7 +16,8 @@ from rddg_ray.errors import StoreError
 from rddg_ray.llm.journal.schema import open_for_writing
 
 Write = Callable[[sqlite3.Connection], object]
-_Item = tuple[Write, "asyncio.Future[None] | None"]
+_Told = asyncio.Future[None] | concurrent.futures.Future[None]
+_Item = tuple[Write, _Told | None]
 
 
 class GroupCommit:
@@ -58,11 +60,21 @@ class GroupCommit:
         self._take(write, future)
         await future
 
+    def write_now(self, write: Write) -> None:
+        """Run a write and wait for the disk in this thread, which must not be an event loop's.
+
+        Raises:
+            StoreError: As of `write`.
+        """
+        future: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._take(write, future)
+        future.result()
+
     def write_soon(self, write: Write) -> None:
         """Run a write in the next group, for what may be lost in a kill."""
         self._take(write, None)
 
-    def _take(self, write: Write, future: asyncio.Future[None] | None) -> None:
+    def _take(self, write: Write, future: _Told | None) -> None:
         if self._closed:
             raise StoreError(f"{self._path}: the journal is closed")
         self._waiting.put((write, future))
@@ -106,11 +118,16 @@ class GroupCommit:
         _tell([future for _, future in items if future is not None], error)
 
 
-def _tell(futures: list[asyncio.Future[None]], error: Exception | None) -> None:
-    """Wake each event loop once for all of its coroutines."""
+def _tell(futures: list[_Told], error: Exception | None) -> None:
+    """Wake each event loop once for all of its coroutines, and each thread that waits."""
     by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
     for future in futures:
-        by_loop.setdefault(future.get_loop(), []).append(future)
+        if isinstance(future, asyncio.Future):
+            by_loop.setdefault(future.get_loop(), []).append(future)
+        elif error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
     for loop, waiting in by_loop.items():
         # A loop that has ended has nobody left to tell.
         with contextlib.suppress(RuntimeError):

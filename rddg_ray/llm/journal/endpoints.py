@@ -42,9 +42,9 @@ class JournaledEndpoint:
         """Return the reply on record or a new one that is on record now; see `Endpoint`.
 
         Raises:
-            PermanentLLMError: Also for a call that was refused for good before.
-            StoreError: If the call is on record with another prompt, cannot be recorded, or is
-                held because it may have been paid for already.
+            PermanentLLMError: Also for a call that was refused for good before, or that is held
+                because it may have been paid for already.
+            StoreError: If the call is on record with another prompt or cannot be recorded.
         """
         if call is None:
             return await self._inner.complete(prompt)
@@ -78,6 +78,9 @@ class JournaledEndpoint:
             task.exception()  # an error that nobody waits for any more is not news
 
     async def _asked(self, prompt: Prompt, call: CallId) -> Completion:
+        # Whoever had asked before may have been answered since the chain was loaded.
+        if landed := await self._journal.landed(prompt, call):
+            return landed
         await self._journal.clear(prompt, call)
         try:
             reply = await self._inner.complete(prompt, call)
@@ -85,9 +88,8 @@ class JournaledEndpoint:
             if concerns_prompt(error):
                 await self._journal.bury(prompt, call, error)
             raise
-        await self._journal.put(prompt, call, reply)
-        # Of two replies to one call the first is the one on record.
-        return self._journal.get(prompt, call) or reply
+        # Of two replies to one call the one that counts on record is told, paid for or not.
+        return await self._journal.put(prompt, call, reply)
 
 
 class MarkingEndpoint:

@@ -12,6 +12,7 @@ from rddg_ray.exchange import CallId, Completion, Prompt, Usage
 from rddg_ray.llm.journal.dead_letters import dead_letters
 from rddg_ray.llm.journal.reading import DeadLetter
 from rddg_ray.llm.journal.schema import opened_files, unpack
+from rddg_ray.llm.journal.settling import steady
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class CallRecord:
         prompt: What was asked, or None where it is not on record.
         reply: The reply that counts, or None.
         replied_unix_s: When it was recorded.
+        turn: Of the writer that recorded it; see settling.py.
         attempts: Oldest first.
         dead: Its dead letter, or None.
     """
@@ -44,6 +46,7 @@ class CallRecord:
     prompt: Prompt | None = None
     reply: Completion | None = None
     replied_unix_s: float | None = None
+    turn: int = 0
     attempts: list[Attempt] = field(default_factory=list)
     dead: DeadLetter | None = None
 
@@ -60,9 +63,10 @@ def find_call(folder: Path, query: str) -> CallRecord:
         StoreError: If no call fits, or several do.
     """
     records: dict[str, CallRecord] = {}
-    for file, db in opened_files(folder):
-        for table in ("sent", "calls", "dead"):
-            _collect(db, table, query, file.stem, records)
+    with steady(folder):
+        for file, db in opened_files(folder):
+            for table in ("sent", "calls", "dead"):
+                _collect(db, table, query, file.stem, records)
     if len(records) != 1:
         examples = ", ".join(sorted(key[:12] for key in records)[:5])
         found = f"fits {len(records)} calls ({examples}, ...)" if records else "fits no call"
@@ -85,11 +89,19 @@ def _collect(
         call = CallId(dataset, chain, round_, position)
         record = records.setdefault(key, CallRecord(key, call, phase))
         record.prompt = record.prompt or _prompt(db, sha256)
-        if table == "calls" and (record.replied_unix_s or unix_s) >= unix_s:
-            record.reply, record.replied_unix_s = _reply(db, key), unix_s
+        if table == "calls":
+            _keep_if_it_counts(db, record, unix_s)
         if table == "sent":
             ends = db.execute("SELECT ended FROM sent WHERE key = ? AND unix_s = ?", (key, unix_s))
             record.attempts.append(Attempt(unix_s, writer, ends.fetchone()[0]))
+
+
+def _keep_if_it_counts(db: sqlite3.Connection, record: CallRecord, unix_s: float) -> None:
+    # Files come by name, so that of equal moments the first one stays.
+    (turn,) = db.execute("SELECT turn FROM calls WHERE key = ?", (record.key,)).fetchone()
+    known = record.replied_unix_s
+    if known is None or (-turn, unix_s) < (-record.turn, known):
+        record.reply, record.replied_unix_s, record.turn = _reply(db, record.key), unix_s, turn
 
 
 def _condition(query: str) -> tuple[str, Sequence[object]]:

@@ -11,20 +11,29 @@ from typing import Any
 from rddg_ray.errors import StoreError
 from rddg_ray.exchange import CallId, Completion, Prompt, Usage
 from rddg_ray.llm.journal.schema import files_of, opened_for_reading
+from rddg_ray.llm.journal.settling import steady
 
 Replies = dict[str, dict[str, Completion]]
 """Recorded replies by the call's key and the hash of the prompt they answer."""
 
 _OF_CHAIN = "WHERE dataset = ? AND chain = ?"
+# Ordered so that the first of a call's sorted rows is the reply that counts (see settling.py).
 _REPLIES = f"""
-SELECT unix_s, key, prompt_sha256, text, model, finish_reason, prompt_tokens,
+SELECT -turn, unix_s, key, prompt_sha256, text, model, finish_reason, prompt_tokens,
     completion_tokens, cached_tokens, latency_s
 FROM calls {_OF_CHAIN}
 """
+_UNANSWERED = f"AND key NOT IN (SELECT key FROM calls {_OF_CHAIN})"
 # An attempt is open while no reply of its writer answers it and no error has ended it.
 _OPEN = f"""
 SELECT key, max(unix_s) FROM sent {_OF_CHAIN} AND ended IS NOT 'refused'
-    AND key NOT IN (SELECT key FROM calls {_OF_CHAIN}) GROUP BY key
+    {_UNANSWERED} GROUP BY key
+"""
+# A writer that was refused may try again, so what it lacks is contested all the same.
+_CONTESTED = f"SELECT DISTINCT key FROM sent {_OF_CHAIN} {_UNANSWERED}"
+_TURN = f"""
+SELECT max(coalesce((SELECT max(turn) FROM sent {_OF_CHAIN}), 0),
+    coalesce((SELECT max(turn) FROM calls {_OF_CHAIN}), 0))
 """
 _DEAD = f"""
 SELECT key, prompt_sha256, dataset, chain, round, position, phase, unix_s, status, code, message
@@ -74,11 +83,15 @@ class ChainRecords:
         unknown: Keys of calls that were sent and have neither reply nor refusal, with the POSIX
             time of the last such attempt.
         dead: Dead letters that were not revived, by key.
+        contested: Keys of calls that other writers sent and whose reply they may yet record.
+        turn: The highest on record; see settling.py.
     """
 
     replies: Replies = field(default_factory=dict)
     unknown: dict[str, float] = field(default_factory=dict)
     dead: dict[str, DeadLetter] = field(default_factory=dict)
+    contested: set[str] = field(default_factory=set)
+    turn: int = 0
 
 
 class _Union:
@@ -115,16 +128,29 @@ def _union(folder: Path) -> _Union:
     return _Union(folder)
 
 
-def read_chain(folder: Path, dataset: str, chain: str) -> ChainRecords:
+def read_chain(folder: Path, dataset: str, chain: str, own: str | None = None) -> ChainRecords:
     """Return what all writers recorded of a chain.
 
-    Where two writers recorded a call, as an actor does that was given up but still lived, the
-    first reply counts, for every reader alike.
+    Where two writers recorded a call, as an actor does that was given up but still lived, one of
+    the replies counts, the same for every reader (see settling.py).
+
+    Args:
+        folder: The run's `journal` folder.
+        dataset: Of the chain.
+        chain: Its name.
+        own: Name of the reader's own file, whose attempts contest nothing.
 
     Raises:
         StoreError: If a file is no journal.
     """
+    with steady(folder):
+        return _read_chain(folder, dataset, chain, own)
+
+
+def _read_chain(folder: Path, dataset: str, chain: str, own: str | None) -> ChainRecords:
     of_chain = (dataset, chain)
+    contested: set[str] = set()
+    turn = 0
     answers: list[tuple[Any, ...]] = []
     unknown: dict[str, float] = {}
     dead: list[DeadLetter] = []
@@ -137,10 +163,13 @@ def read_chain(folder: Path, dataset: str, chain: str) -> ChainRecords:
             answers += [(*row, file.name) for row in rows]
             for key, unix_s in db.execute(_OPEN, of_chain * 2):
                 unknown[key] = max(unix_s, unknown.get(key, unix_s))
+            if file.name != own:
+                contested.update(key for (key,) in db.execute(_CONTESTED, of_chain * 2))
+            turn = max(turn, *db.execute(_TURN, of_chain * 2).fetchone())
             dead += [letter_of(row) for row in db.execute(_DEAD, of_chain)]
             for key, unix_s in db.execute(_REVIVED, of_chain):
                 revived[key] = max(unix_s, revived.get(key, unix_s))
-    replies = _first_replies(answers)
+    replies = _counting(answers)
     return ChainRecords(
         replies,
         {
@@ -149,6 +178,8 @@ def read_chain(folder: Path, dataset: str, chain: str) -> ChainRecords:
             if key not in replies and unix_s > revived.get(key, 0.0)
         },
         {letter.key: letter for letter in living_dead(dead, replies, revived)},
+        contested,
+        turn,
     )
 
 
@@ -171,9 +202,9 @@ def living_dead(
     return sorted(kept, key=lambda letter: (letter.unix_s, letter.key))
 
 
-def _first_replies(records: list[tuple[Any, ...]]) -> Replies:
+def _counting(records: list[tuple[Any, ...]]) -> Replies:
     replies: Replies = {}
-    for _, key, sha256, text, model, finish_reason, *numbers in sorted(records):
+    for _, _, key, sha256, text, model, finish_reason, *numbers in sorted(records):
         prompt_tokens, completion_tokens, cached_tokens, latency_s, _ = numbers
         usage = Usage(1, prompt_tokens, completion_tokens, cached_tokens)
         reply = Completion(text, model, usage, finish_reason, latency_s)
@@ -187,12 +218,27 @@ def read_replies(folder: Path, dataset: str, chain: str) -> Replies:
     Raises:
         StoreError: If a file is no journal.
     """
-    records = [
-        (*row, file.name)
-        for file in _union(folder.absolute()).files_with(dataset, chain)
-        for row in _rows(file, _REPLIES, (dataset, chain))
-    ]
-    return _first_replies(records)
+    with steady(folder):
+        return _read_replies(folder, dataset, chain, _REPLIES, (dataset, chain))
+
+
+def read_reply(folder: Path, call: CallId, key: str, sha256: str) -> Completion | None:
+    """Return the reply to one call that counts now, or None; the caller holds the lock.
+
+    Raises:
+        StoreError: If a file is no journal.
+    """
+    parameters = (call.dataset, call.chain, key)
+    query = f"{_REPLIES} AND key = ?"
+    found = _read_replies(folder, call.dataset, call.chain, query, parameters)
+    return found.get(key, {}).get(sha256)
+
+
+def _read_replies(
+    folder: Path, dataset: str, chain: str, query: str, parameters: tuple[str, ...]
+) -> Replies:
+    files = _union(folder.absolute()).files_with(dataset, chain)
+    return _counting([(*row, f.name) for f in files for row in _rows(f, query, parameters)])
 
 
 def _rows(file: Path, query: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:

@@ -13,7 +13,7 @@ from rddg_ray.errors import StoreError
 from rddg_ray.exchange import Prompt
 
 SUFFIX = ".sqlite"
-_VERSION = 2
+_VERSION = 3
 _BUSY_TIMEOUT_S = 30.0
 _COMPRESS_FROM_BYTES = 512
 
@@ -29,7 +29,8 @@ _CALL = """
 """
 # `calls` holds replies. A row of `sent` is one attempt; `ended` is NULL while it is in flight
 # and after a reply (which is a row of `calls`), `refused` where the endpoint answered with an
-# error and so charged nothing, `unknown` where it may have charged. Rows carry text, so the
+# error and so charged nothing, `unknown` where it may have charged. `turn` says which of several
+# replies counts (see settling.py); the row of `opened` is the file's own. Rows carry text, so the
 # tables keep their row ids and the random keys live in indices of their own.
 _SCHEMA = f"""
 CREATE TABLE calls ({_CALL},
@@ -41,11 +42,13 @@ CREATE TABLE calls ({_CALL},
     cached_tokens INTEGER NOT NULL,
     latency_s REAL NOT NULL,
     attempts INTEGER NOT NULL,
+    turn INTEGER NOT NULL,
     UNIQUE (key)
 );
 CREATE TABLE sent (id INTEGER PRIMARY KEY, {_CALL},
     prompt_tokens_bound INTEGER NOT NULL,
     completion_tokens_bound INTEGER NOT NULL,
+    turn INTEGER NOT NULL,
     ended TEXT
 );
 CREATE TABLE dead ({_CALL},
@@ -54,6 +57,7 @@ CREATE TABLE dead ({_CALL},
     message TEXT NOT NULL
 );
 CREATE TABLE revived ({_CALL});
+CREATE TABLE opened (turn INTEGER NOT NULL);
 CREATE TABLE prompts (sha256 TEXT PRIMARY KEY, content BLOB NOT NULL);
 CREATE INDEX calls_by_chain ON calls (dataset, chain);
 CREATE INDEX sent_by_chain ON sent (dataset, chain);

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import itertools
 import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,11 +18,19 @@ from rddg_ray.exchange import CallId, Completion, Prompt
 from rddg_ray.llm.bounds import completion_bound, prompt_tokens_bound
 from rddg_ray.llm.failures import OUTCOME_UNKNOWN
 from rddg_ray.llm.journal.commits import GroupCommit
-from rddg_ray.llm.journal.reading import ChainRecords, DeadLetter, find, other_prompt, read_chain
-from rddg_ray.llm.journal.schema import SUFFIX, pack
+from rddg_ray.llm.journal.reading import (
+    ChainRecords,
+    DeadLetter,
+    find,
+    other_prompt,
+    read_chain,
+    read_reply,
+)
+from rddg_ray.llm.journal.schema import SUFFIX, opened_files, pack
+from rddg_ray.llm.journal.settling import SPARE, make_lock, settling, steady
 
-_INSERT_CALL = f"INSERT OR IGNORE INTO calls VALUES ({', '.join('?' * 16)})"
-_INSERT_SENT = f"INSERT INTO sent VALUES ({', '.join('?' * 11)}, NULL)"
+_INSERT_CALL = f"INSERT OR IGNORE INTO calls VALUES ({', '.join('?' * 17)})"
+_INSERT_SENT = f"INSERT INTO sent VALUES ({', '.join('?' * 12)}, NULL)"
 _INSERT_DEAD = f"INSERT INTO dead VALUES ({', '.join('?' * 11)})"
 _Chain = tuple[str, str]
 
@@ -29,6 +40,7 @@ class Journal:
 
     Files of writers that were killed are read like any other; a half-written transaction of
     theirs does not exist. Writes of many coroutines share transactions (see `GroupCommit`).
+    Where two writers answer one call, settling.py says which reply counts.
 
     Args:
         folder: The run's `journal` folder, on a disk that every writer is local to.
@@ -59,7 +71,15 @@ class Journal:
         self._records: dict[_Chain, ChainRecords] = {}
         self._given_up: set[_Chain] = set()
         self._attempts: Counter[str] = Counter()
-        self._commits = GroupCommit(folder / f"{writer}{SUFFIX}")
+        # Each chain's turn of this writer, kept when the chain's records are forgotten.
+        self._turns: dict[_Chain, int] = {}
+        self._puts: set[asyncio.Task[Completion]] = set()
+        self._settling = ThreadPoolExecutor(1, thread_name_prefix="journal-settling")
+        self._file = f"{writer}{SUFFIX}"
+        self._opening = 1 + _last_opening(folder)
+        self._commits = GroupCommit(folder / self._file)
+        make_lock(folder)
+        self._commits.reader.execute("INSERT INTO opened VALUES (?)", (self._opening,))
         # This name's former life, if it had one, has ended: what it left in flight is unknown.
         self._commits.reader.execute(
             "UPDATE sent SET ended = 'unknown' WHERE ended IS NULL "
@@ -88,8 +108,9 @@ class Journal:
         Raises:
             StoreError: If a file is no journal.
         """
-        found = read_chain(self._folder, dataset, chain)
+        found = read_chain(self._folder, dataset, chain, self._file)
         self._records[dataset, chain] = found
+        self._turns[dataset, chain] = max(self._opening, found.turn + 1)
         return len(found.replies)
 
     def forget(self, dataset: str, chain: str) -> None:
@@ -125,9 +146,9 @@ class Journal:
         """Return if a call without a reply may be asked.
 
         Raises:
-            PermanentLLMError: If the endpoint has refused this very call for good.
-            StoreError: If it may have been paid for already and such calls are held, or if it
-                is on record with another prompt.
+            PermanentLLMError: If the endpoint has refused this very call for good, or if it may
+                have been paid for already and such calls are held.
+            StoreError: If it is on record with another prompt, or this process must send no more.
         """
         self._check_may_send(call)
         key, records = self.key(call), self._of(call)
@@ -138,28 +159,74 @@ class Journal:
         if letter is not None:
             raise self._refusal(letter, prompt)
 
-    async def put(self, prompt: Prompt, call: CallId, completion: Completion) -> None:
-        """Record a reply; it is durable when this returns.
+    async def landed(self, prompt: Prompt, call: CallId) -> Completion | None:
+        """Return the reply that whoever sent a call before has recorded since, or None."""
+        key = self.key(call)
+        if key not in self._of(call).contested:
+            return None
+
+        def look() -> Completion | None:
+            with steady(self._folder):
+                return read_reply(self._folder, call, key, prompt.sha256)
+
+        found = await asyncio.get_running_loop().run_in_executor(self._settling, look)
+        return None if found is None else self._counted(key, prompt, call, found)
+
+    async def put(self, prompt: Prompt, call: CallId, completion: Completion) -> Completion:
+        """Record a reply and return the one that counts, which is durable then.
+
+        It goes on if this is cancelled, so that the call is known as answered when it is asked
+        again.
 
         Raises:
             StoreError: If it cannot be written.
         """
-        key, usage = self.key(call), completion.usage
+        task = asyncio.create_task(self._put(prompt, call, completion))
+        self._puts.add(task)
+        task.add_done_callback(self._put_ended)
+        return await asyncio.shield(task)
+
+    def _put_ended(self, task: asyncio.Task[Completion]) -> None:
+        self._puts.discard(task)
+        if not task.cancelled():
+            task.exception()  # told to whoever still waits
+
+    async def _put(self, prompt: Prompt, call: CallId, completion: Completion) -> Completion:
+        key, usage, chain = self.key(call), completion.usage, (call.dataset, call.chain)
+        if chain not in self._turns:
+            self.load(*chain)
+        turn, records = self._turns[chain], self._records.get(chain)
         row = (
             *self._columns(prompt, call), completion.text, completion.model,
             completion.finish_reason, usage.prompt_tokens, usage.completion_tokens,
             usage.cached_tokens, completion.latency_s, self._attempts.pop(key, 1),
         )  # fmt: skip
 
-        def write(db: sqlite3.Connection) -> None:
-            db.execute(_INSERT_CALL, row)
-            _keep_prompt(db, prompt, row[1])
+        def write(db: sqlite3.Connection, turn: int = turn) -> None:
+            db.execute(_INSERT_CALL, (*row, turn))
+            _keep_prompt(db, prompt, prompt.sha256)
 
-        await self._commits.write(write)
+        def settle() -> Completion | None:
+            with settling(self._folder):
+                other = read_reply(self._folder, call, key, prompt.sha256)
+                self._commits.write_now(lambda db: write(db, turn if other is None else SPARE))
+            return other
+
+        # A chain that was given up or forgotten contests nothing: who goes on with it does.
+        if records is not None and (key in records.contested or key in records.replies):
+            other = await asyncio.get_running_loop().run_in_executor(self._settling, settle)
+            completion = completion if other is None else other
+        else:
+            await self._commits.write(write)
+        return self._counted(key, prompt, call, completion)
+
+    def _counted(self, key: str, prompt: Prompt, call: CallId, found: Completion) -> Completion:
+        """Note a reply that is on record; return the one known before, if there is one."""
         records = self._records.get((call.dataset, call.chain))
-        if records is not None:  # a chain that was forgotten meanwhile is read when asked for
-            records.replies.setdefault(key, {}).setdefault(row[1], completion)
-            records.unknown.pop(key, None)
+        if records is None:  # forgotten meanwhile: read when asked for
+            return found
+        records.unknown.pop(key, None)
+        return records.replies.setdefault(key, {}).setdefault(prompt.sha256, found)
 
     async def sending(self, prompt: Prompt, call: CallId) -> int:
         """Mark an attempt as sent; it is durable when this returns, and may then be sent.
@@ -174,14 +241,23 @@ class Journal:
         self._check_may_send(call)
         number = next(self._numbers)
         self._attempts[self.key(call)] += 1
+        self._of(call)  # which gives the chain its turn
         bounds = prompt_tokens_bound(prompt), completion_bound(prompt)
-        row = (number, *self._columns(prompt, call), *bounds)
+        turn = self._turns[call.dataset, call.chain]
+        row = (number, *self._columns(prompt, call), *bounds, turn)
 
         def write(db: sqlite3.Connection) -> None:
             db.execute(_INSERT_SENT, row)
             _keep_prompt(db, prompt, row[2])
 
-        await self._commits.write(write)
+        try:
+            await self._commits.write(write)
+        except asyncio.CancelledError:
+            # Given up while it was being marked: it never went out. A journal that was closed
+            # meanwhile leaves it in flight, which errs on the side of having been paid for.
+            with contextlib.suppress(StoreError):
+                self.ended(number, "refused")
+            raise
         try:
             self._check_may_send(call)
         except StoreError:
@@ -225,6 +301,7 @@ class Journal:
 
     def close(self) -> None:
         """Write what waits and close the file; calling twice is harmless."""
+        self._settling.shutdown()
         self._commits.close()
 
     def _columns(self, prompt: Prompt, call: CallId) -> tuple[Any, ...]:
@@ -253,15 +330,23 @@ class Journal:
         place = f"call {call.round}/{call.index} of chain {call.chain!r} ({call.dataset})"
         advice = f"`rddg retry-dead {self._folder.parent}` has it asked again"
         if letter.code == OUTCOME_UNKNOWN:
-            return StoreError(
+            return PermanentLLMError(
                 f"{place} may have been paid for already ({letter.message}) and is held, as "
-                f"endpoint.journal.possibly_paid_twice says; {advice}"
+                f"endpoint.journal.possibly_paid_twice says; {advice}",
+                letter.status,
+                letter.code,
             )
         return PermanentLLMError(
             f"{letter.message} ({place}, on record as a dead letter; {advice})",
             letter.status,
             letter.code,
         )
+
+
+def _last_opening(folder: Path) -> int:
+    """Return the highest turn that a writer took when it opened its file; 0 without any."""
+    query = "SELECT coalesce(max(turn), 0) FROM opened"
+    return max((db.execute(query).fetchone()[0] for _, db in opened_files(folder)), default=0)
 
 
 def _keep_prompt(db: sqlite3.Connection, prompt: Prompt, sha256: str) -> None:

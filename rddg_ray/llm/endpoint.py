@@ -9,12 +9,13 @@ from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from rddg_ray.errors import LLMError, PermanentLLMError, TransientLLMError
+from rddg_ray.errors import LLMError, TransientLLMError
 from rddg_ray.exchange import CallId, Completion, Prompt, RateHeaders, Usage
 from rddg_ray.llm.client import open_client, shown_address
-from rddg_ray.llm.failures import Refusal, retry_after_s, to_error
-from rddg_ray.llm.keys import NO_KEY, checked_key, scrubbed
-from rddg_ray.llm.rates import rate_fields, read_rates
+from rddg_ray.llm.failures import Refusal
+from rddg_ray.llm.keys import NO_KEY, checked_key
+from rddg_ray.llm.rates import read_rates
+from rddg_ray.llm.refusing import FailureReader, broken_answers, names_response_format
 
 if TYPE_CHECKING:
     import openai
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 _TOKEN_FIELDS = ("max_completion_tokens", "max_tokens")
 CALL_HEADER = "x-rddg-call"
-_MAX_REASON_CHARACTERS = 500
 
 
 class OpenAIEndpoint:
@@ -64,11 +64,12 @@ class OpenAIEndpoint:
     ) -> None:
         self._address = shown_address(base_url)
         self._model = model
-        self._key = NO_KEY if api_key is None else checked_key(api_key, "api_key")
+        key = NO_KEY if api_key is None else checked_key(api_key, "api_key")
         self._timeout_s = timeout_s
+        self._reader = FailureReader(self._address, model, key, timeout_s, "endpoint.timeout_s")
         self._send_call_header = send_call_header
         self._token_field = _TOKEN_FIELDS[0]
-        self._client = open_client(base_url, self._key, timeout_s)
+        self._client = open_client(base_url, key, timeout_s)
 
     async def complete(self, prompt: Prompt, call: CallId | None = None) -> Completion:
         """Return the reply to a prompt.
@@ -102,7 +103,7 @@ class OpenAIEndpoint:
         except openai.APIStatusError as error:
             fallback = self._names_token_field(error, prompt)
             failure = None if fallback else self._failure(error, prompt)
-        except _broken_answers() as error:
+        except broken_answers() as error:
             failure = self._failure(error, prompt)
         # Raised outside the handler: the openai error holds the request with its key, and an
         # error raised inside would carry it along as its context.
@@ -113,7 +114,7 @@ class OpenAIEndpoint:
     async def _sent_with_older_field(self, prompt: Prompt, headers: dict[str, str]) -> _Response:
         try:
             response = await self._request(prompt, _TOKEN_FIELDS[1], headers)
-        except _broken_answers() as error:
+        except broken_answers() as error:
             failure = self._failure(error, prompt)
         else:
             self._token_field = _TOKEN_FIELDS[1]
@@ -146,43 +147,10 @@ class OpenAIEndpoint:
     def _failure(self, error: Exception, prompt: Prompt) -> LLMError:
         import openai
 
-        if isinstance(error, openai.APIStatusError):
-            if prompt.response_schema is not None and _names_response_format(error):
-                return self._without_structured_output(_refusal(error))
-            return self._refused(_refusal(error))
-        root = _root(error)
-        if isinstance(root, TimeoutError):
-            words = f"no complete answer within {self._timeout_s:g} s (endpoint.timeout_s)"
-            return TransientLLMError(f"{words} from {self._address}")
-        if isinstance(error, openai.APIConnectionError):
-            reason = scrubbed(str(root) or type(root).__name__, self._key)
-            return TransientLLMError(
-                f"cannot reach {self._address}: {reason}", reached=not _never_connected(error)
-            )
-        # What no client library can read may hold anything, the request's headers included.
-        reason = scrubbed(str(error), self._key)[:_MAX_REASON_CHARACTERS]
-        return TransientLLMError(f"unreadable answer from {self._address}: {reason}", 200)
-
-    def _without_structured_output(self, refusal: Refusal) -> PermanentLLMError:
-        # Without a status, because that would make it a matter of this one prompt: the setting
-        # is at fault, and with it every prompt of the run.
-        detail = scrubbed(refusal.message, self._key).strip()[:_MAX_REASON_CHARACTERS]
-        return PermanentLLMError(
-            "the endpoint does not take the JSON schema of a reply (response_format): set "
-            f"generation.reply_format: csv ({refusal.status}) at {self._address}, model "
-            f"{self._model!r}: {detail}"
-        )
-
-    def _refused(self, refusal: Refusal) -> LLMError:
-        clean = Refusal(
-            refusal.status,
-            scrubbed(refusal.message, self._key),
-            None if refusal.code is None else scrubbed(refusal.code, self._key),
-            None if refusal.type is None else scrubbed(refusal.type, self._key),
-            refusal.retry_after_s,
-            refusal.rate_headers,
-        )
-        return to_error(clean, self._model, self._address)
+        has_schema = prompt.response_schema is not None
+        if isinstance(error, openai.APIStatusError) and has_schema and names_response_format(error):
+            return self._reader.without_structured_output(error)
+        return self._reader.failure(error)
 
     def _completion(
         self, response: Any, latency_s: float, rate: RateHeaders | None = None
@@ -208,7 +176,7 @@ class OpenAIEndpoint:
         if isinstance(told, dict):
             code = told.get("code")
             status = code if isinstance(code, int) else 502
-            return self._refused(Refusal(status, str(told.get("message")), str(code)))
+            return self._reader.refused(Refusal(status, str(told.get("message")), str(code)))
         if getattr(response, "object", None) == "chat.completion":
             return TransientLLMError(f"a completion without a choice from {self._address}", 200)
         # A proxy's page of a server that is away, or a wrong address: few attempts tell.
@@ -219,33 +187,6 @@ class OpenAIEndpoint:
         )
 
 
-def _broken_answers() -> tuple[type[Exception], ...]:
-    """Return what the client raises where no usable answer came."""
-    import aiohttp
-    import openai
-
-    # The client lets its transport's errors through where the answer is not HTTP at all.
-    return openai.OpenAIError, aiohttp.ClientError, TimeoutError, ValueError
-
-
-def _never_connected(error: BaseException) -> bool:
-    import aiohttp
-
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
-            return True
-        cause = cause.__cause__
-    return False
-
-
-def _root(error: BaseException) -> BaseException:
-    # The transport calls a refused connection a time-out; the first cause tells them apart.
-    while error.__cause__ is not None and not isinstance(error, TimeoutError):
-        error = error.__cause__
-    return error
-
-
 def _messages(prompt: Prompt) -> Any:
     system = [{"role": "system", "content": prompt.system}] if prompt.system else []
     return [*system, {"role": "user", "content": prompt.user}]
@@ -254,27 +195,6 @@ def _messages(prompt: Prompt) -> Any:
 def _response_format(schema: str) -> dict[str, Any]:
     content = {"name": "rows", "strict": True, "schema": json.loads(schema)}
     return {"type": "json_schema", "json_schema": content}
-
-
-def _names_response_format(error: openai.APIStatusError) -> bool:
-    told = f"{error.param} {error.body}"
-    named = "response_format" in told or "json_schema" in told
-    # Some servers send the whole request back with any refusal.
-    by_itself = error.code not in ("context_length_exceeded", "content_filter")
-    return named and by_itself and error.status_code in (400, 422)
-
-
-def _refusal(error: openai.APIStatusError) -> Refusal:
-    body = error.body if isinstance(error.body, dict) else {}
-    message = body.get("message") or error.message
-    return Refusal(
-        status=error.status_code,
-        message=str(message),
-        code=error.code,
-        type=error.type if isinstance(error.type, str) else None,
-        retry_after_s=retry_after_s(error.response.headers),
-        rate_headers=rate_fields(error.response.headers),
-    )
 
 
 def _text(content: Any) -> str:

@@ -24,6 +24,8 @@ class PacerSnapshot:
         accounting: What the endpoint is taken to charge.
         n_refused: Calls refused so far.
         n_bursts: Bursts of refusals so far.
+        next_turn_s: Seconds from the last reservation until the pace has another turn to give;
+            None where all turns were given, or places in flight are what is missing.
     """
 
     requests_per_minute: int
@@ -35,6 +37,7 @@ class PacerSnapshot:
     accounting: Accounting
     n_refused: int
     n_bursts: int
+    next_turn_s: float | None = None
 
 
 class Pacer(Protocol):

@@ -10,13 +10,14 @@ from rddg_ray.config import EndpointSettings, LimitSettings
 from rddg_ray.exchange import RateHeaders
 from rddg_ray.llm.accounting import Accounting, AccountingLearner
 from rddg_ray.llm.addresses import is_self_hosted
+from rddg_ray.llm.concurrency import Flights
 from rddg_ray.llm.gcra import Schedule
 from rddg_ray.llm.pacer import PacerSnapshot
 from rddg_ray.llm.rates import per_minute
 from rddg_ray.llm.refusals import FIRST_WINDOW, LARGEST_WINDOW, Bursts, Window
 
 _MINUTE_S = 60.0
-# A process that is killed never reports its calls' ends; after so long nobody waits for them.
+# An end that nobody reports, of a process that nobody misses; so long no call takes.
 _LOST_S = 900.0
 
 
@@ -25,7 +26,8 @@ class LocalPacer:
 
     With a limit known, from the settings or from headers (the smaller one counts), calls are
     paced; with none, as many are in flight as additive increase and multiplicative decrease
-    allow. Its methods never wait, so it needs no lock in one event loop.
+    allow. Its methods never wait, so it needs no lock in one event loop. Where several processes
+    share it, each says who it is, so that `drop` can forget one that is gone.
 
     Turns are given a fraction of a second ahead only. What is learned meanwhile (limits, lengths
     of replies, a refusal) then tells on the turns to come, a process that dies loses little, and
@@ -36,6 +38,8 @@ class LocalPacer:
         settings: Limits, pace and tolerance.
         horizon_s: Seconds ahead within which turns are given, above 0.
         first_window: Calls in flight at first where no limit is known.
+        max_concurrency: Calls in flight, or about to fly, at most, over all processes; None for
+            no bound.
         clock: Seconds on a clock that never goes back.
     """
 
@@ -45,6 +49,7 @@ class LocalPacer:
         *,
         horizon_s: float = 0.3,
         first_window: int = FIRST_WINDOW,
+        max_concurrency: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if horizon_s <= 0:
@@ -58,7 +63,8 @@ class LocalPacer:
         self._learner = AccountingLearner()
         self._ends: deque[tuple[float, int]] = deque()
         self._tokens_in_minute = 0
-        self._started: deque[float] = deque()
+        self._flights = Flights(max_concurrency)
+        self._next_turn_s: float | None = None
         self._n_refused = 0
         self._limits: dict[str, int | None] = {
             "requests": self._settings.requests_per_minute,
@@ -75,26 +81,43 @@ class LocalPacer:
         start. Should it refuse calls all the same, that holds as everywhere.
         """
         first_window = LARGEST_WINDOW if is_self_hosted(settings) else FIRST_WINDOW
-        return cls(settings.limits, first_window=first_window)
+        return cls(
+            settings.limits, first_window=first_window, max_concurrency=settings.max_concurrency
+        )
 
-    async def reserve(self, estimates: Sequence[int]) -> list[float]:
-        """Return the delay of each call; see `Pacer.reserve`."""
+    async def reserve(
+        self, estimates: Sequence[int], owner: str = "", n_held: int | None = None
+    ) -> list[float]:
+        """Return the delay of each call; see `Pacer.reserve`.
+
+        Args:
+            estimates: Tokens of each waiting call.
+            owner: The process that asks; see `drop`.
+            n_held: Turns it has and has reported no end of, by its own count; None to go by
+                what was reported.
+        """
         now_s = self._clock()
         self._forget(now_s)
+        if n_held is not None:
+            self._flights.correct(now_s, n_held, owner)
+        estimates = estimates[: self._flights.n_free(now_s, len(estimates), owner)]
         if not self._is_limited:
-            n_free = self._window.n_free(now_s, len(self._started), len(estimates))
+            n_free = self._window.n_free(now_s, len(self._flights), len(estimates))
             estimates = estimates[:n_free]
         delays = self._schedule.reserve(now_s, estimates, self._horizon_s)
-        self._started.extend([now_s] * len(delays))
+        self._flights.start(now_s, len(delays), owner)
+        self._next_turn_s = self._until_next(now_s) if len(delays) < len(estimates) else None
         if self._settings.tpm_accounting == "auto" and not self._learner.is_done:
             for delay_s, estimate in zip(delays, estimates, strict=False):
                 self._learner.send(now_s + delay_s, estimate)
         return delays
 
-    async def settle(self, estimate: int, used: int, limits: RateHeaders | None) -> None:
+    async def settle(
+        self, estimate: int, used: int, limits: RateHeaders | None, owner: str = ""
+    ) -> None:
         """Count a call's end; see `Pacer.settle`."""
         now_s = self._clock()
-        self._end_one()
+        self._flights.end(owner)
         if used == 0:
             self._schedule.give_back(estimate)
             return
@@ -108,11 +131,15 @@ class LocalPacer:
         self._count(now_s, used)
 
     async def refused(
-        self, retry_after_s: float | None, limits: RateHeaders | None, estimate: int
+        self,
+        retry_after_s: float | None,
+        limits: RateHeaders | None,
+        estimate: int,
+        owner: str = "",
     ) -> None:
         """Shift all that comes, once a burst; see `Pacer.refused`."""
         now_s = self._clock()
-        self._end_one()
+        self._flights.end(owner)
         self._n_refused += 1
         # Its request stays counted: some servers count those they refuse.
         self._schedule.tokens.give_back(estimate)
@@ -123,8 +150,15 @@ class LocalPacer:
         if pause_s > 0:
             self._schedule.shift(now_s, pause_s)
         if self._bursts.n_bursts > n_before:
-            self._window.back_off(len(self._started) + 1)
+            self._window.back_off(len(self._flights) + 1)
             self._learner.refuse()
+
+    def drop(self, owner: str) -> None:
+        """Forget the calls of a process that is gone: nobody will report their ends.
+
+        What they took of the limits stays taken, since they may have been sent.
+        """
+        self._flights.drop(owner)
 
     def snapshot(self) -> PacerSnapshot:
         """Return what is known now."""
@@ -134,11 +168,12 @@ class LocalPacer:
             self._tokens_in_minute,
             self._limits["requests"],
             self._limits["tokens"],
-            len(self._started),
+            len(self._flights),
             None if self._is_limited else self._window.size,
             self._accounting,
             self._n_refused,
             self._bursts.n_bursts,
+            self._next_turn_s,
         )
 
     @property
@@ -165,7 +200,7 @@ class LocalPacer:
         limits = {kind: found[kind] or known for kind, known in self._limits.items()}
         if limits != self._limits:
             self._limits = limits
-            n_sent = len(self._started) + 1
+            n_sent = len(self._flights) + 1
             self._set_rates(now_s, (n_sent, n_sent * tokens))
         self._heed_remaining(now_s, told)
 
@@ -180,8 +215,8 @@ class LocalPacer:
             if is_news and amount > 0:
                 # They were a burst already. Requests count since they were sent; tokens of
                 # replies may count only as these come.
-                is_counted = kind == "requests" and self._started
-                since_s = self._started[0] if is_counted else now_s
+                oldest_s = self._flights.oldest_s() if kind == "requests" else None
+                since_s = now_s if oldest_s is None else oldest_s
                 lane.take(since_s + lane.tolerance_s, amount)
 
     def _heed_remaining(self, now_s: float, told: RateHeaders) -> None:
@@ -200,13 +235,11 @@ class LocalPacer:
     def _forget(self, now_s: float) -> None:
         while self._ends and self._ends[0][0] <= now_s - _MINUTE_S:
             self._tokens_in_minute -= self._ends.popleft()[1]
-        while self._started and self._started[0] <= now_s - _LOST_S:
-            self._started.popleft()
+        self._flights.forget(now_s - _LOST_S)
 
-    def _end_one(self) -> None:
-        # Which one is not told, and only their number counts: take the oldest.
-        if self._started:
-            self._started.popleft()
+    def _until_next(self, now_s: float) -> float:
+        lanes = (self._schedule.requests, self._schedule.tokens)
+        return max(lane.earliest_s() for lane in lanes) - self._horizon_s - now_s
 
 
 def _smaller(a: int | None, b: int | None) -> int | None:

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from rddg_ray.config import EndpointSettings
-from rddg_ray.errors import ConfigError, LLMError, TransientLLMError
+from rddg_ray.errors import ConfigError, LLMError
 from rddg_ray.llm.client import open_client, shown_address
 from rddg_ray.llm.embedded import MODEL
-from rddg_ray.llm.failures import Refusal, retry_after_s, to_error
-from rddg_ray.llm.keys import NO_KEY, resolve_key, scrubbed
+from rddg_ray.llm.keys import NO_KEY, resolve_key
+from rddg_ray.llm.refusing import FailureReader, broken_answers
 
 _LONGEST_S = 15.0
-_MAX_REASON_CHARACTERS = 500
 # Statuses of servers that complete chats and list no models.
 _NO_LIST = frozenset({404, 405, 501})
 
@@ -55,11 +54,13 @@ async def list_models(settings: EndpointSettings) -> Listing:
     """
     if settings.base_url is None:
         raise ConfigError("endpoint.base_url is missing: there is no address to ask")
-    address = shown_address(settings.base_url)
     key = resolve_key(settings) or NO_KEY
-    client = open_client(settings.base_url, key, min(settings.timeout_s, _LONGEST_S))
+    timeout_s = min(settings.timeout_s, _LONGEST_S)
+    address, model = shown_address(settings.base_url), settings.model or MODEL
+    reader = FailureReader(address, model, key, timeout_s)
+    client = open_client(settings.base_url, key, timeout_s)
     try:
-        found = await _asked(client, settings.model or MODEL, address, key)
+        found = await _asked(client, reader, timeout_s)
     finally:
         await client.close()
     if isinstance(found, LLMError):
@@ -69,43 +70,19 @@ async def list_models(settings: EndpointSettings) -> Listing:
     return found
 
 
-async def _asked(client: Any, model: str, address: str, key: str) -> Listing | LLMError:
-    import aiohttp
+async def _asked(client: Any, reader: FailureReader, timeout_s: float) -> Listing | LLMError:
     import openai
 
     started_s = time.perf_counter()
     try:
-        async with asyncio.timeout(_LONGEST_S):
+        async with asyncio.timeout(timeout_s):
             raw = await client.models.with_raw_response.list()
-    except openai.APIStatusError as error:
-        return _refused(error, model, address, key, time.perf_counter() - started_s)
-    except (openai.OpenAIError, aiohttp.ClientError, OSError, ValueError) as error:
-        return _unreached(error, address, key)
+    except broken_answers() as error:
+        if isinstance(error, openai.APIStatusError) and error.status_code in _NO_LIST:
+            latency_s = time.perf_counter() - started_s
+            return _answer(None, error.status_code, latency_s, error.response.headers)
+        return reader.failure(error)
     return _listing(raw, time.perf_counter() - started_s)
-
-
-def _refused(
-    error: Any, model: str, address: str, key: str, latency_s: float
-) -> Listing | LLMError:
-    if error.status_code in _NO_LIST:
-        headers = error.response.headers
-        return _answer(None, error.status_code, latency_s, headers)
-    body = error.body if isinstance(error.body, dict) else {}
-    message = scrubbed(str(body.get("message") or error.message), key)
-    code = None if error.code is None else scrubbed(str(error.code), key)
-    wait_s = retry_after_s(error.response.headers)
-    return to_error(Refusal(error.status_code, message, code, retry_after_s=wait_s), model, address)
-
-
-def _unreached(error: BaseException, address: str, key: str) -> LLMError:
-    root = error
-    while root.__cause__ is not None and not isinstance(root, TimeoutError):
-        root = root.__cause__
-    if isinstance(root, TimeoutError):
-        reason = f"no answer within {_LONGEST_S:g} s"
-    else:
-        reason = scrubbed(str(root) or type(root).__name__, key)[:_MAX_REASON_CHARACTERS]
-    return TransientLLMError(f"cannot reach {address}: {reason}", reached=False)
 
 
 def _listing(raw: Any, latency_s: float) -> Listing:

@@ -6,7 +6,6 @@ from rddg_ray.config import EndpointSettings
 from rddg_ray.exchange import Endpoint
 from rddg_ray.llm.breaker import Breaker, BreakingEndpoint
 from rddg_ray.llm.budget import BudgetedEndpoint, Ledger, Prices
-from rddg_ray.llm.handover import HandoverEndpoint
 from rddg_ray.llm.journal import Journal, JournaledEndpoint, MarkingEndpoint
 from rddg_ray.llm.limiter import LimitedEndpoint, LocalPacer, Pacer
 from rddg_ray.llm.retry import RetryingEndpoint
@@ -26,12 +25,11 @@ def stacked(
 
     Outermost first:
 
-    - `HandoverEndpoint`: chains that are answered together ask again one after another;
     - `JournaledEndpoint`: one flight a call; a reply is durable before anyone sees it;
     - `RetryingEndpoint`: everything below counts attempts, not calls;
     - `BreakingEndpoint`: attempts wait while the endpoint is down, and reserve nothing yet;
-    - `LimitedEndpoint`: paces attempts, holds this process to its share of what flies or is about
-      to, and keeps refusals for its limits (429) to itself;
+    - `LimitedEndpoint`: paces attempts, bounds how many fly or are about to, and keeps refusals
+      for its limits (429) to itself;
     - `BudgetedEndpoint`: an attempt that timed out is charged, and so is the one after it; what
       waits above reserves nothing, so it is not taken for spent where this process dies;
     - `MarkingEndpoint`: what waits above is not in flight; what is, is on record.
@@ -59,4 +57,4 @@ def stacked(
     )
     inner = BreakingEndpoint(inner, breaker)
     inner = RetryingEndpoint(inner, settings.max_attempts)
-    return HandoverEndpoint(JournaledEndpoint(inner, journal))
+    return JournaledEndpoint(inner, journal)

@@ -16,9 +16,12 @@ from rddg_ray.llm.concurrency import Slots
 from rddg_ray.llm.pacer import Pacer
 
 _ASK_AGAIN_S = (0.04, 0.12)
+# The pace may change before the next turn is due: tokens come back, limits are learned.
+_LONGEST_PAUSE_S = 0.5
 # Where turns are not paced, they come of calls that end, and of time that passes in silence.
 _ASK_UNPACED_S = (0.01, 0.03)
 _MAX_ASKED = 512
+_LEAST_ASKED = 16
 _TOO_LATE_S = 0.25
 
 
@@ -42,7 +45,8 @@ class WaitingCalls:
 
     Args:
         pacer: Who says when.
-        max_concurrency: Turns to come and calls in flight at most; None for no bound.
+        max_concurrency: Turns to come and calls of this process in flight at most; None for no
+            bound.
         why_down: Returns what to raise where calls wait for an endpoint that is down, or None.
     """
 
@@ -58,6 +62,7 @@ class WaitingCalls:
         self._waiting: list[tuple[int, int, asyncio.Future[int], bool]] = []
         self._numbers = count()
         self._unasked: deque[_Wish] = deque()
+        self._n_asked_next = _MAX_ASKED
         self._timers: set[asyncio.TimerHandle] = set()
         self._asking: asyncio.Task[None] | None = None
         self._returns: set[asyncio.Task[None]] = set()
@@ -116,40 +121,51 @@ class WaitingCalls:
         while self._unasked:
             self._ended.clear()
             try:
-                is_paced = await self._ask_once()
+                next_turn_s = await self._ask_once()
             except Exception as error:  # noqa: BLE001 - handed to the calls that wait
                 self._fail(error)
                 return
             if self._unasked:
-                await self._pause(is_paced)
+                await self._pause(next_turn_s)
 
-    async def _ask_once(self) -> bool:
-        """Ask for as many turns as there are places; return whether turns are paced."""
+    async def _ask_once(self) -> float | None:
+        """Ask for as many turns as there are places.
+
+        Returns:
+            Seconds until the pace has another turn to give; None where it is not the pace that
+            calls wait for.
+        """
         if self._why_down() is not None:
             self._send_away()
-        n_asked = self._slots.n_free(min(len(self._unasked), _MAX_ASKED))
+        n_asked = self._slots.n_free(min(len(self._unasked), self._n_asked_next))
         wishes = list(islice(self._unasked, n_asked))
         if not wishes:
-            return False
+            return None
         estimates = [wish.estimate() for wish in wishes]
         delays = await self._pacer.reserve(estimates)
+        # Where few turns are given, hundreds of estimates would be made in vain each time.
+        is_cut = len(delays) < n_asked
+        self._n_asked_next = min(
+            _MAX_ASKED, 2 * len(delays) + _LEAST_ASKED if is_cut else _MAX_ASKED
+        )
         for delay_s, estimate in zip(delays, estimates, strict=False):
             self._slots.take()
             self._schedule(delay_s, estimate, self._shift_s)
         given = set(map(id, wishes[: len(delays)]))  # some may have been sent away meanwhile
         while self._unasked and id(self._unasked[0]) in given:
             self._unasked.popleft()
-        return len(delays) < len(estimates) and any(delays)
+        return self._pacer.snapshot().next_turn_s
 
-    async def _pause(self, is_paced: bool) -> None:
+    async def _pause(self, next_turn_s: float | None) -> None:
         """Wait before asking again.
 
         The end of a call makes room where too many were in flight. Where turns are paced it does
         not, and processes that asked at every end would be served the more the more they have.
         """
         # A varied time, so that no process comes right after another one for good.
-        if is_paced:
-            await asyncio.sleep(random.uniform(*_ASK_AGAIN_S))
+        if next_turn_s is not None:
+            due_s = min(max(0.0, next_turn_s), _LONGEST_PAUSE_S)
+            await asyncio.sleep(due_s + random.uniform(*_ASK_AGAIN_S))
             return
         with contextlib.suppress(TimeoutError):  # calls of other processes end unheard
             async with asyncio.timeout(random.uniform(*_ASK_UNPACED_S)):

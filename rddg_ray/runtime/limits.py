@@ -6,6 +6,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,32 +29,60 @@ NAMESPACE = "rddg-ray"
 _logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class CallingProcess:
+    """A process that makes calls, as it tells the Limiter with all that it asks.
+
+    Attributes:
+        name: Its own, which is its journal's too.
+        node: Id of its node, where one such process makes calls at a time.
+        started_s: When it started, by its node's clock that never goes back.
+    """
+
+    name: str
+    node: str
+    started_s: float
+
+
 class _Limiter:
     """The actor: one pacer and one ledger for every process that makes calls.
 
-    After a restart the ledger is what the journals say was spent, and the pacer learns anew. It
-    ends with the driver, by which Callers know that theirs is gone.
+    After a restart the ledger is what the journals say was spent, and the pacer learns anew; who
+    makes calls, and how many it has in flight, each process tells with what it asks for. It ends
+    with the driver, by which Callers know that theirs is gone.
     """
 
     def __init__(self, settings: EndpointSettings, journal: Path) -> None:
         self._pacer = LocalPacer.of(settings)
         self._ledger = LocalLedger(settings.budget, spent(journal))
-        self._owners: dict[str, str] = {}
+        self._processes: dict[str, CallingProcess] = {}
         self._n_reserved: Counter[str] = Counter()
 
-    async def enter(self, place: str, owner: str) -> None:
-        """Note which process makes calls in a place; the one before it there is gone."""
-        if self._owners.get(place) != owner:
-            await self.lost([place])
-        self._owners[place] = owner
+    async def enter(self, process: CallingProcess) -> bool:
+        """Note which process makes calls on a node; one that started earlier there is gone.
 
-    async def lost(self, places: Iterable[str]) -> None:
-        """Note that nobody makes calls in these places any more; what they held is spent."""
-        for place in places:
-            owner = self._owners.pop(place, None)
-            if owner is not None:
-                self._ledger.forfeit(owner)
-                del self._n_reserved[owner]
+        Returns:
+            Whether it is the latest one there. Another one gets no turn and no money any more.
+        """
+        known = self._processes.get(process.node, process)
+        if known.started_s > process.started_s:
+            return False
+        if known != process:
+            await self.lost([process.node])
+        self._processes[process.node] = process
+        return True
+
+    async def lost(self, nodes: Iterable[str]) -> None:
+        """Note that nobody makes calls on these nodes any more.
+
+        What was reserved there counts as spent, and what was in flight as ended.
+        """
+        for node in nodes:
+            process = self._processes.pop(node, None)
+            if process is not None:
+                self._ledger.forfeit(process.name)
+                self._pacer.drop(process.name)
+                del self._n_reserved[process.name]
 
     async def process_id(self) -> int:
         """Return the id of the process that keeps the limits."""
@@ -67,24 +96,31 @@ class _Limiter:
         """Return what is known of the limits and what was spent."""
         return self._pacer.snapshot(), self._ledger.snapshot()
 
-    async def pace(self, estimates: Sequence[int]) -> tuple[Sequence[float], PacerSnapshot]:
-        """See `Pacer.reserve`; with what is known now."""
-        return await self._pacer.reserve(estimates), self._pacer.snapshot()
+    async def pace(
+        self, estimates: Sequence[int], process: CallingProcess, n_held: int
+    ) -> tuple[Sequence[float], PacerSnapshot]:
+        """See `LocalPacer.reserve`; with what is known now."""
+        delays: Sequence[float] = []
+        if await self.enter(process):
+            delays = await self._pacer.reserve(estimates, process.name, n_held)
+        return delays, self._pacer.snapshot()
 
-    async def paced(self, estimate: int, used: int, limits: RateHeaders | None) -> None:
+    async def paced(self, estimate: int, used: int, limits: RateHeaders | None, owner: str) -> None:
         """See `Pacer.settle`."""
-        await self._pacer.settle(estimate, used, limits)
+        await self._pacer.settle(estimate, used, limits, owner)
 
     async def refused(
-        self, retry_after_s: float | None, limits: RateHeaders | None, estimate: int
+        self, retry_after_s: float | None, limits: RateHeaders | None, estimate: int, owner: str
     ) -> None:
         """See `Pacer.refused`."""
-        await self._pacer.refused(retry_after_s, limits, estimate)
+        await self._pacer.refused(retry_after_s, limits, estimate, owner)
 
-    async def reserve(self, amount: Amount, owner: str) -> bool:
+    async def reserve(self, amount: Amount, process: CallingProcess) -> bool:
         """See `Ledger.reserve`."""
-        is_reserved = await self._ledger.reserve(amount, owner)
-        self._n_reserved[owner] += amount.n_calls * is_reserved
+        if not await self.enter(process):
+            return False
+        is_reserved = await self._ledger.reserve(amount, process.name)
+        self._n_reserved[process.name] += amount.n_calls * is_reserved
         return is_reserved
 
     async def settle(self, reserved: Amount, used: Amount, owner: str) -> None:
@@ -129,26 +165,33 @@ def _name(plan: CallPlan) -> str:
 
 
 class RemotePacer:
-    """The actor's pacer (a `Pacer`)."""
+    """The actor's pacer (a `Pacer`), for one process."""
 
-    def __init__(self, limiter: Any, settings: EndpointSettings) -> None:
+    def __init__(self, limiter: Any, settings: EndpointSettings, process: CallingProcess) -> None:
         self._limiter = limiter
+        self._process = process
+        self._n_held = 0
         self._last = LocalPacer.of(settings).snapshot()
 
     async def reserve(self, estimates: Sequence[int]) -> Sequence[float]:
         """See `Pacer`."""
-        delays, self._last = await self._limiter.pace.remote(list(estimates))
+        asked = self._limiter.pace.remote(list(estimates), self._process, self._n_held)
+        delays, self._last = await asked
+        self._n_held += len(delays)
         return list(delays)
 
     async def settle(self, estimate: int, used: int, limits: RateHeaders | None) -> None:
         """See `Pacer`."""
-        await self._limiter.paced.remote(estimate, used, limits)
+        self._n_held -= 1
+        await self._limiter.paced.remote(estimate, used, limits, self._process.name)
 
     async def refused(
         self, retry_after_s: float | None, limits: RateHeaders | None, estimate: int
     ) -> None:
         """See `Pacer`."""
-        await self._limiter.refused.remote(retry_after_s, limits, estimate)
+        self._n_held -= 1
+        name = self._process.name
+        await self._limiter.refused.remote(retry_after_s, limits, estimate, name)
 
     def snapshot(self) -> PacerSnapshot:
         """Return what was known at the last reservation."""
@@ -156,19 +199,22 @@ class RemotePacer:
 
 
 class RemoteLedger:
-    """The actor's ledger (a `Ledger`)."""
+    """The actor's ledger (a `Ledger`), for one process, which is the owner of all it reserves."""
 
-    def __init__(self, limiter: Any) -> None:
+    def __init__(self, limiter: Any, process: CallingProcess) -> None:
         self._limiter = limiter
+        self._process = process
 
     async def reserve(self, amount: Amount, owner: str = "") -> bool:
         """See `Ledger`."""
-        return bool(await self._limiter.reserve.remote(amount, owner))
+        del owner
+        return bool(await self._limiter.reserve.remote(amount, self._process))
 
     async def settle(self, reserved: Amount, used: Amount, owner: str = "") -> None:
         """See `Ledger`."""
+        del owner
         try:
-            await self._limiter.settle.remote(reserved, used, owner)
+            await self._limiter.settle.remote(reserved, used, self._process.name)
         except RayActorError as error:
             # The driver is gone; the reply must not be lost for that, and the journal has it all.
             _logger.warning("the ledger did not take a report: %s", error)

@@ -131,6 +131,7 @@ def test_once_a_cap_is_reached_no_smaller_call_slips_through(scripted_endpoint):
     ("error", "used"),
     [
         (TransientLLMError("busy", 503), Amount()),
+        (TransientLLMError("the gateway gave up", 504), BOUND),
         (TransientLLMError("cannot connect", reached=False), Amount()),
         (PermanentLLMError("no", 400), Amount()),
         (KeyError("a bug before anything was sent"), Amount()),

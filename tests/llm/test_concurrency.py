@@ -21,7 +21,7 @@ from rddg_ray.llm import (
     LocalPacer,
     stacked,
 )
-from rddg_ray.llm.concurrency import Slots
+from rddg_ray.llm.concurrency import Flights, Slots
 
 PROMPT = Prompt("", "hi", "generation", max_completion_tokens=10)
 DONE = Completion("rows", "m", Usage(1, 1, 1))
@@ -166,6 +166,29 @@ def test_calls_that_wait_for_a_low_limit_reserve_no_turns_far_ahead():
     assert asyncio.run(calls()) == (1, 1)
 
 
+def test_hundreds_that_wait_for_a_low_limit_ask_seldom_and_for_few():
+    limits = Noting(LimitSettings(requests_per_minute=60, pace=1.0, tolerance_s=0.0))
+
+    async def calls():
+        inner = Held()
+        endpoint = LimitedEndpoint(inner, limits)
+        async with contextlib.aclosing(endpoint):
+            tasks = [asyncio.create_task(endpoint.complete(PROMPT)) for _ in range(400)]
+            await until(lambda: limits.n_given == 3)
+            asked = limits.asked.copy()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return asked
+
+    first, *others = asyncio.run(calls())
+    assert first == 400
+    # The next turn can be had after 0.7 s, and none asks again before half a second or that
+    # time: at most three times for each turn, and for twice what was given last and 16.
+    assert len(others) <= 2 * 3
+    assert max(others) <= 2 * 1 + 16
+
+
 def test_of_those_without_a_place_fewest_rounds_done_go_first():
     async def calls():
         inner = Held()
@@ -262,7 +285,66 @@ def test_calls_that_wait_for_a_turn_go_back_when_the_endpoint_is_down():
 
 @pytest.mark.parametrize("n_slots", [0, -1])
 def test_a_bound_below_one_is_refused(n_slots):
-    with pytest.raises(ValueError, match="max_concurrency"):
-        Slots(n_slots)
+    for bounded in (Slots, Flights):
+        with pytest.raises(ValueError, match="max_concurrency"):
+            bounded(n_slots)
     with pytest.raises(ValueError, match="max_concurrency"):
         LimitedEndpoint(Held(), pacer(), max_concurrency=n_slots)
+
+
+def taken(flights: Flights, owner: str, n_wanted: int, now_s: float) -> int:
+    """Take as many of the places wanted as there are; return how many."""
+    n_free = flights.n_free(now_s, n_wanted, owner)
+    flights.start(now_s, n_free, owner)
+    return n_free
+
+
+def test_one_place_goes_round_among_those_who_wait():
+    flights, served = Flights(1), []
+    assert taken(flights, "a", 1, 0.0) == 1
+    holder = "a"
+    for step in range(1, 13):
+        # Whose call has ended asks first, as it alone hears of that.
+        now_s = step * 0.01
+        flights.end(holder)
+        others = [owner for owner in "abc" if owner != holder]
+        holder = next(o for o in [holder, *others, holder] if taken(flights, o, 1, now_s))
+        for owner in others:
+            assert holder == owner or taken(flights, owner, 1, now_s) == 0
+        served.append(holder)
+    assert {owner: served.count(owner) for owner in "abc"} == {"a": 4, "b": 4, "c": 4}
+
+
+def test_who_came_first_shares_with_who_comes_later():
+    flights = Flights(10)
+    assert taken(flights, "first", 50, 0.0) == 10
+    assert taken(flights, "later", 50, 0.01) == 0
+    n_first, n_later = 10, 0
+    for step in range(2, 12):
+        now_s = step * 0.01
+        flights.end("first" if n_first >= n_later else "later")
+        n_first, n_later = (n_first - 1, n_later) if n_first >= n_later else (n_first, n_later - 1)
+        n_first += taken(flights, "first", 50, now_s)
+        n_later += taken(flights, "later", 50, now_s)
+        assert n_first + n_later == len(flights) == 10
+    assert (n_first, n_later) in ((5, 5), (6, 4), (4, 6))
+
+
+def test_a_place_is_not_kept_for_who_wants_none_any_more():
+    flights = Flights(2)
+    assert taken(flights, "a", 5, 0.0) == 2
+    assert taken(flights, "b", 5, 0.1) == 0
+    flights.end("a")
+    assert taken(flights, "a", 5, 0.2) == 0  # it is b's turn
+    assert taken(flights, "a", 5, 0.4) == 1  # b has not asked for 0.3 s
+
+
+def test_an_end_that_belongs_to_nobody_frees_no_place():
+    flights = Flights(2)
+    assert taken(flights, "a", 2, 0.0) == 2
+    flights.end("unheard of")
+    assert len(flights) == 2
+    flights.drop("a")
+    assert (len(flights), flights.oldest_s()) == (0, None)
+    flights.end("a")
+    assert taken(flights, "b", 5, 0.1) == 2

@@ -146,7 +146,9 @@ def test_tokens_sent_without_a_limit_count_from_when_it_is_learned():
 
 
 def test_a_server_of_ones_own_is_not_felt_out_and_a_public_one_is():
-    own = EndpointSettings(kind="openai", base_url="http://10.0.0.7:8000/v1", model="m")
+    own = EndpointSettings(
+        kind="openai", base_url="http://10.0.0.7:8000/v1", model="m", max_concurrency=1_000
+    )
     public = EndpointSettings(kind="openai", base_url="https://api.openai.com/v1", model="m")
     for settings, n_at_first in ((own, 300), (public, 8)):
         (delays,) = run(LocalPacer.of(settings).reserve([1] * 300))
@@ -184,3 +186,69 @@ def test_calls_whose_process_died_do_not_hold_their_places_for_ever():
     clock.now_s += 901.0
     (again,) = run(paced.reserve([1] * 8))
     assert again == first == [0.0] * 8
+
+
+def test_the_calls_of_a_process_that_is_gone_hold_no_place_of_the_window():
+    paced = pacer(Clock())
+    (first,) = run(paced.reserve([1] * 8, "dead"))
+    # A refusal ends the phase in which waiting opens the window: now 4, or what is left of it.
+    run(paced.refused(0.001, None, 1, "dead"), paced.reserve([1], "alive"))
+    assert len(first) == 8
+    assert paced.snapshot().in_flight == 7
+    paced.drop("dead")
+    assert paced.snapshot().in_flight == 0
+    (again,) = run(paced.reserve([1] * 8, "alive"))
+    assert len(again) == paced.snapshot().window == 4
+
+
+def test_max_concurrency_bounds_the_calls_of_all_processes_together():
+    paced = LocalPacer(max_concurrency=3, first_window=100, clock=Clock())
+    given = run(*(paced.reserve([1] * 2, owner) for owner in "abc"))
+    assert [len(delays) for delays in given] == [2, 1, 0]
+    *_, delays = run(paced.settle(1, 1, None, "a"), paced.reserve([1] * 2, "c"))
+    assert len(delays) == 1
+    assert paced.snapshot().in_flight == 3
+
+
+def test_reports_of_calls_from_before_a_restart_do_not_loosen_the_bound():
+    # Three calls were given their turns by a pacer that is gone; this one hears of it.
+    paced = LocalPacer(max_concurrency=4, first_window=100, clock=Clock())
+    (delays,) = run(paced.reserve([1] * 4, "a", 3))
+    assert len(delays) == 1
+    # One of the old ends: three are left, whichever it was.
+    *_, delays = run(paced.settle(1, 1, None, "a"), paced.reserve([1] * 4, "a", 3))
+    assert len(delays) == 1
+    assert paced.snapshot().in_flight == 4
+    # Reports that were lost: the process has none left.
+    (delays,) = run(paced.reserve([1] * 9, "a", 0))
+    assert len(delays) == 4
+
+
+def test_a_bound_of_the_settings_is_the_pacer_s():
+    settings = EndpointSettings(max_concurrency=5)
+    (delays,) = run(LocalPacer.of(settings).reserve([1] * 100))
+    assert len(delays) == 5
+
+
+def test_the_pacer_says_when_it_has_another_turn_and_that_it_is_the_pace_that_is_waited_for():
+    clock = Clock()
+    paced = pacer(clock, 0.3, requests_per_minute=60, pace=1.0, tolerance_s=0.0)
+    (delays,) = run(paced.reserve([1] * 5))
+    # The second turn is 1 s ahead and is given 0.3 s ahead.
+    assert delays == [0.0]
+    assert paced.snapshot().next_turn_s == pytest.approx(0.7)
+    clock.now_s += 0.5
+    assert run(paced.reserve([1])) == [[]]
+    assert paced.snapshot().next_turn_s == pytest.approx(0.2)
+    clock.now_s += 0.3
+    (delays,) = run(paced.reserve([1]))
+    assert delays == pytest.approx([0.2])
+    assert paced.snapshot().next_turn_s is None
+
+
+@pytest.mark.parametrize("bound", [{"first_window": 2}, {"max_concurrency": 2}])
+def test_where_places_are_missing_the_pacer_names_no_next_turn(bound):
+    paced = LocalPacer(clock=Clock(), **bound)
+    (delays,) = run(paced.reserve([1] * 5))
+    assert len(delays) == 2
+    assert paced.snapshot().next_turn_s is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 from collections import Counter
@@ -11,7 +12,7 @@ import pytest
 
 from rddg_ray.config import BudgetSettings, EmbeddedSettings, EndpointSettings, LimitSettings
 from rddg_ray.exchange import CallId, Completion, Prompt
-from rddg_ray.llm import Journal, LocalLedger, OpenAIEndpoint, stacked
+from rddg_ray.llm import Journal, JournaledEndpoint, LocalLedger, OpenAIEndpoint, stacked
 from rddg_ray.llm.embedded import MODEL, serve_in_thread
 from rddg_ray.llm.journal import spent, summarise
 
@@ -112,3 +113,11 @@ def test_the_journal_reads_as_what_the_endpoint_answered(tmp_path):
         again = run_chains(server.base_url, tmp_path, EndpointSettings(), 2, 2)
         assert server.n_requests == 4
     assert again == first
+
+
+def test_nothing_stands_between_the_journal_and_who_asks(tmp_path, scripted_endpoint):
+    # In a Caller no chain works on its reply, so none is to be held back for it there.
+    ledger = LocalLedger(BUDGET)
+    with contextlib.closing(Journal(tmp_path, "w", "f")) as journal:
+        endpoint = stacked(scripted_endpoint([]), EndpointSettings(), journal, ledger)
+    assert isinstance(endpoint, JournaledEndpoint)

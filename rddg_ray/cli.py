@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rddg_ray.config import SynthesisSettings
     from rddg_ray.runtime.executor import Executor
     from rddg_ray.runtime.pipeline import RunResult
-    from rddg_ray.runtime.progress import Progress
+    from rddg_ray.runtime.progress import FlightCounter, Progress
 
 EXIT_DONE, EXIT_SHORTFALL = 0, 3
 EXIT_DATA, EXIT_STORE, EXIT_RESUMABLE, EXIT_CREDENTIALS, EXIT_SETTINGS = 65, 73, 75, 77, 78
@@ -587,13 +587,15 @@ def _stage(
 
     with _executor(on_ray, address) as executor, _progress() as shown:
         progress = FlightCounter(shown)
-
-        def drain() -> None:
-            progress.say_stopping()
-            executor.drain()
-
-        with StopRequest(drain).handling() as stop:
+        with StopRequest(lambda: drain(executor, progress)).handling() as stop:
             yield executor, progress, lambda: stop.is_made
+
+
+def drain(executor: Executor, progress: FlightCounter) -> None:
+    """Ask chains to stop, and say so where somebody still reads it."""
+    executor.drain()
+    with suppress(OSError, ValueError):  # stderr's reader may have left, or it may be closed
+        progress.say_stopping()
 
 
 def _exit_code(result: RunResult) -> int:
@@ -602,13 +604,15 @@ def _exit_code(result: RunResult) -> int:
 
 def exit_code_of(error: RddgError) -> int:
     """Return the exit code that tells a scheduler who must act."""
-    from rddg_ray.runtime.stopping import StoppedError
-
-    if isinstance(error, StoppedError):
-        return error.exit_code
+    # What only some places know of, such as a stop or the loss of machines, brings its own.
+    own = getattr(error, "exit_code", None)
+    if isinstance(own, int):
+        return own
     if isinstance(error, PermanentLLMError):
-        from rddg_ray.llm.failures import is_quota
+        from rddg_ray.llm.failures import OUTCOME_UNKNOWN, is_quota
 
+        if error.code == OUTCOME_UNKNOWN:  # held: the same command goes on once it is revived
+            return EXIT_RESUMABLE
         refused = error.status in _REFUSED or is_quota(error.status, error.code)
         return EXIT_CREDENTIALS if refused else EXIT_SETTINGS
     codes: tuple[tuple[type[RddgError], int], ...] = (
@@ -643,7 +647,13 @@ def _say_stopped(error: BaseException) -> None:
     # Typer turns an interrupt into its exit code without a word.
     interrupted = isinstance(error, SystemExit) and error.code == EXIT_INTERRUPTED
     if interrupted or isinstance(error, (StopNow, StoppedError)):
-        typer.echo("rddg: stopped; the same command goes on from here", err=True)
+        _say("stopped; the same command goes on from here")
+
+
+def _say(text: str) -> None:
+    # Where nobody reads it any more, the exit code still tells.
+    with suppress(OSError):
+        typer.echo(f"rddg: {text}", err=True)
 
 
 def main() -> None:
@@ -652,7 +662,7 @@ def main() -> None:
     try:
         app()
     except RddgError as error:
-        typer.echo(f"rddg: {_words(error)}", err=True)
+        _say(_words(error))
         _say_stopped(error)
         sys.exit(exit_code_of(error))
     except SystemExit as error:

@@ -15,9 +15,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rddg_ray.cli import main
+from rddg_ray.cli import drain, main
 from rddg_ray.config import EmbeddedSettings
 from rddg_ray.llm.embedded import serve_in_thread
+from rddg_ray.runtime.local import LocalExecutor
+from rddg_ray.runtime.progress import FlightCounter, SilentProgress
 
 RDDG = [sys.executable, "-c", "from rddg_ray.cli import main; main()"]
 HEAVY = ("ray", "torch", "sklearn", "pandas", "openai", "aiohttp", "xgboost", "matplotlib")
@@ -445,6 +447,26 @@ def test_the_endpoint_serves_until_it_is_told_to_stop(serving, number):
     serving.send_signal(number)
     _, err = serving.communicate(timeout=20)
     assert (serving.returncode, err) == (0, "")
+
+
+def test_a_stop_is_asked_for_before_it_is_told():
+    stopped = []
+
+    class Executor(LocalExecutor):
+        """One that notes that it was asked to stop."""
+
+        def drain(self):
+            stopped.append(True)
+
+    class Unheard(SilentProgress):
+        """Standard error, with nobody who reads it."""
+
+        def note(self, text):
+            assert stopped
+            raise BrokenPipeError
+
+    drain(Executor(), FlightCounter(Unheard()))
+    assert stopped
 
 
 def test_help_imports_no_heavy_library_and_is_quick():

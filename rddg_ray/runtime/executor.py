@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from rddg_ray.errors import StoreError
+from rddg_ray.errors import RddgError
 from rddg_ray.runtime.chains import ChainOutcome, ChainSpec, ChainWork
+from rddg_ray.runtime.opening import CallPlan
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -68,8 +69,14 @@ OnProgress = Callable[[Mapping[str, ChainProgress], Traffic | None], None]
 where it is known."""
 
 
-class LostChainError(StoreError):
-    """What ran a chain was lost again and again; its replies on record are as good as any."""
+class LostChainError(RddgError):
+    """What ran a chain was lost again and again; its replies on record are as good as any.
+
+    Attributes:
+        exit_code: Of a process that ends by it: running it again, where machines are, helps.
+    """
+
+    exit_code = 75
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,14 @@ class Executor(Protocol):
         self, function: Callable[[Item], Result], items: Sequence[Item], *, use_gpu: bool = False
     ) -> Iterator[Result]:
         """Yield the result of each item, in order."""
+        ...
+
+    def check_endpoint(self, plan: CallPlan) -> None:
+        """Find out, without a call, whether calls can be made wherever they will be made.
+
+        Raises:
+            ConfigError: If the address, the key or the recordings cannot be used there.
+        """
         ...
 
     def run_chains(

@@ -70,11 +70,18 @@ def failure_lines(failures: Sequence[ChainFailure], n_chains: int) -> list[str]:
     reasons: dict[tuple[object, ...], list[ChainFailure]] = {}
     for failure in sorted(failures, key=lambda failure: _rank(failure.error)):
         reasons.setdefault(_reason(failure.error), []).append(failure)
-    return [
-        f"{len(members)} of {n_chains} {_chains(n_chains)} failed ({_names(members)}): "
-        f"{explain_failure(members[0].error)}"
-        for members in reasons.values()
-    ]
+    return [_line(members, n_chains) for members in reasons.values()]
+
+
+def _line(members: Sequence[ChainFailure], n_chains: int) -> str:
+    of_chains = f"{len(members)} of {n_chains} {_chains(n_chains)}"
+    error = members[0].error
+    if isinstance(error, LostChainError):
+        return (
+            f"the machines that ran {of_chains} were lost ({_names(members)}): {error}. Every "
+            "reply is kept; run again to go on from here."
+        )
+    return f"{of_chains} failed ({_names(members)}): {explain_failure(error)}"
 
 
 def _reason(error: Exception) -> tuple[object, ...]:

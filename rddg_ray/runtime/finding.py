@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.exceptions import ActorUnschedulableError, RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rddg_ray.runtime.callers import MARGIN_S, Caller
@@ -44,6 +45,37 @@ def caller_of(plan: CallPlan, node: str) -> Any:
         max_concurrency=_MAX_CALLS_AT_ONCE,
         scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
     ).remote(plan, node)
+
+
+def check_callers(plan: CallPlan, timeout_s: float) -> dict[str, Exception]:
+    """Have a Caller on every node that may get chains look for what is wrong with the settings.
+
+    It is none of those that make calls, which need a Limiter; and it ends with this. A node that
+    is lost meanwhile, or does not answer in time, makes no calls either.
+
+    Args:
+        plan: The run's calls.
+        timeout_s: Seconds to wait for an answer.
+
+    Returns:
+        Errors by the address of the node.
+    """
+    addresses, callers = {}, []
+    for node in ray.nodes():
+        if node["Alive"] and node["Resources"].get("CPU", 0) > 0:
+            here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            caller = Caller.options(scheduling_strategy=here, max_restarts=0)
+            callers.append(caller.remote(plan, node["NodeID"]))
+            addresses[callers[-1].check.remote()] = node["NodeManagerAddress"]
+    answered, _ = ray.wait(list(addresses), num_returns=len(addresses), timeout=timeout_s)
+    found = {}
+    for reference in answered:
+        with contextlib.suppress(RayActorError, ActorUnschedulableError):
+            if (error := ray.get(reference)) is not None:
+                found[addresses[reference]] = error
+    for caller in callers:
+        ray.kill(caller, no_restart=True)
+    return found
 
 
 def find_callers(run: str) -> list[FoundCaller]:

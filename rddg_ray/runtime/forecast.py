@@ -30,6 +30,7 @@ class Effort:
         n_at_once: Calls that all chains can have in flight together.
         usage: Calls and tokens over all; cached ones where the endpoint caches the unchanging
             first part of prompts.
+        n_most_rounds: Generation rounds of the chain with most.
     """
 
     n_chains: int = 0
@@ -37,6 +38,7 @@ class Effort:
     n_most_calls: int = 0
     n_at_once: int = 0
     usage: Usage = field(default_factory=Usage)
+    n_most_rounds: int = 0
 
     def __add__(self, other: Effort) -> Effort:
         """Return the effort of both sets of chains, run together."""
@@ -46,6 +48,7 @@ class Effort:
             max(self.n_most_calls, other.n_most_calls),
             self.n_at_once + other.n_at_once,
             self.usage + other.usage,
+            max(self.n_most_rounds, other.n_most_rounds),
         )
 
 
@@ -199,7 +202,11 @@ def _budget_ends(usage: Usage, endpoint: EndpointSettings, cost_usd: float | Non
 
 
 def _chain_ends(effort: Effort, generation: GenerationSettings) -> list[str]:
-    if generation.max_calls is None or effort.n_most_calls <= generation.max_calls:
-        return []
-    longest = f"the longest needs {effort.n_most_calls} calls"
-    return [f"generation.max_calls {generation.max_calls} ends chains short: {longest}"]
+    return [
+        f"generation.{name} {cap} ends chains short: the longest needs {needed} {unit}"
+        for name, cap, needed, unit in (
+            ("max_calls", generation.max_calls, effort.n_most_calls, "calls"),
+            ("max_rounds", generation.max_rounds, effort.n_most_rounds, "generation rounds"),
+        )
+        if cap is not None and needed > cap
+    ]

@@ -18,7 +18,8 @@ from rddg_ray.runtime.failing import (
     told,
     worst,
 )
-from rddg_ray.runtime.local import check_endpoint, with_absolute_paths
+from rddg_ray.runtime.local import with_absolute_paths
+from rddg_ray.runtime.opening import CallPlan
 from rddg_ray.runtime.progress import Progress, RowFigures
 from rddg_ray.runtime.publishing import gather, key_of, outcomes_on_record, published
 from rddg_ray.runtime.spending import Spending, spending_of
@@ -48,7 +49,10 @@ def generate_chains(
     todo = [spec for spec in specs if not _is_finished(known.get(key_of(spec)))]
     if todo:
         # What is wrong with the key or the address should not be found out after an hour.
-        list(executor.map(check_endpoint, [with_absolute_paths(settings.endpoint)]))
+        endpoint = with_absolute_paths(settings.endpoint)
+        executor.check_endpoint(
+            CallPlan(endpoint, store.journal, settings.fingerprint(), store.epoch)
+        )
         progress.update("coresets", 0, len(tables))
         chosen = coresets(tables, settings, store.path / "coreset", executor)
         write_coreset(store.path / "coreset", tables, chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 from rddg_ray.errors import RddgError
 from rddg_ray.exchange import CallId, Completion, Endpoint, Prompt
@@ -27,8 +28,8 @@ class LeavableEndpoint:
     def __init__(self, inner: Endpoint, watched: WatchedEndpoint) -> None:
         self._inner = inner
         self._watched = watched
-        self._tasks: dict[CallId, asyncio.Task[Completion]] = {}
-        self._given_up: set[CallId] = set()
+        self._tasks: dict[CallId, set[asyncio.Task[Completion]]] = {}
+        self._given_up: set[asyncio.Task[Completion]] = set()
 
     async def complete(self, prompt: Prompt, call: CallId | None = None) -> Completion:
         """Return the inner endpoint's reply; see `Endpoint`.
@@ -36,25 +37,36 @@ class LeavableEndpoint:
         Raises:
             CallLeftError: If the call was given up.
         """
-        if call is None or call in self._tasks:
-            return await self._inner.complete(prompt, call)
-        task = self._tasks[call] = asyncio.create_task(self._inner.complete(prompt, call))
+        if call is None:
+            return await self._inner.complete(prompt)
+        # Two may ask the same call: a chain that was started again, and what is left of it.
+        task = asyncio.create_task(self._inner.complete(prompt, call))
+        self._tasks.setdefault(call, set()).add(task)
         try:
             return await task
         except asyncio.CancelledError:
-            if call in self._given_up:
+            if task in self._given_up:
                 raise CallLeftError("the run is to stop") from None
             raise
         finally:
-            del self._tasks[call]
-            self._watched.landed(call)
+            self._given_up.discard(task)
+            self._tasks[call].discard(task)
+            if not self._tasks[call]:
+                del self._tasks[call]
+                self._watched.landed(call)
 
-    def leave(self) -> None:
-        """Give up every call that is not in flight now; may be called again and again."""
-        for call, task in self._tasks.items():
-            if call not in self._watched.calls:
-                self._given_up.add(call)
-                task.cancel()
+    def leave(self, chains: Collection[tuple[str, str]] | None = None) -> None:
+        """Give up calls that are not in flight now; may be called again and again.
+
+        Args:
+            chains: Data sets and names of the chains whose calls are meant; all by default.
+        """
+        for call, tasks in self._tasks.items():
+            is_meant = chains is None or (call.dataset, call.chain) in chains
+            if is_meant and call not in self._watched.calls:
+                self._given_up |= tasks
+                for task in tasks:
+                    task.cancel()
 
     async def aclose(self) -> None:
         """Close the inner endpoint."""

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from rddg_ray.config import EndpointSettings
 from rddg_ray.exchange import Endpoint
 from rddg_ray.llm.budget import LocalLedger
-from rddg_ray.llm.connection import connect
+from rddg_ray.llm.handover import HandoverEndpoint
 from rddg_ray.llm.journal import spent
 from rddg_ray.llm.limiter import LocalPacer
 from rddg_ray.runtime.chains import (
@@ -29,7 +29,7 @@ from rddg_ray.runtime.chains import (
 from rddg_ray.runtime.executor import ChainFailure, ChainProgress, Item, OnProgress, Result
 from rddg_ray.runtime.failing import stops_run
 from rddg_ray.runtime.leaving import LeavableEndpoint
-from rddg_ray.runtime.opening import CallPlan, open_endpoint
+from rddg_ray.runtime.opening import CallPlan, check_client, open_endpoint
 from rddg_ray.runtime.traffic import traffic_of
 from rddg_ray.runtime.watching import WatchedEndpoint
 
@@ -44,8 +44,7 @@ def check_endpoint(settings: EndpointSettings) -> None:
     Raises:
         ConfigError: If the address, the key or the recordings cannot be used here.
     """
-    if settings.kind != "embedded" or settings.base_url is not None:
-        _run_coroutine(connect(settings).aclose())
+    _run_coroutine(check_client(settings))
 
 
 def with_absolute_paths(settings: EndpointSettings) -> EndpointSettings:
@@ -162,6 +161,10 @@ class LocalExecutor:
         del use_gpu  # The function itself picks the device here.
         return map(function, items)
 
+    def check_endpoint(self, plan: CallPlan) -> None:
+        """Find out, without a call, whether calls can be made here; see `Executor`."""
+        check_endpoint(plan.settings)
+
     def run_chains(
         self, work: ChainWork, on_progress: OnProgress
     ) -> tuple[list[ChainOutcome], list[ChainFailure]]:
@@ -185,10 +188,10 @@ class LocalExecutor:
                 return watched[0]
 
             whole, journal = open_endpoint(plan, writer, ledger, pacer, stack, watch=watch)
-            endpoint = LeavableEndpoint(whole, watched[0])
+            endpoint = LeavableEndpoint(HandoverEndpoint(whole), watched[0])
 
             def look() -> None:
-                if should_stop() and settings.journal.possibly_paid_twice == "retry":
+                if should_stop():
                     endpoint.leave()
                 traffic = traffic_of(pacer.snapshot(), ledger.snapshot(), settings.budget)
                 on_progress(told, traffic)

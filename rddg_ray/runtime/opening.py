@@ -23,7 +23,7 @@ class CallPlan:
     """What a process needs to make a run's calls; small, and free of keys.
 
     Attributes:
-        settings: The endpoint; `max_concurrency` is this process's share.
+        settings: The endpoint.
         journal: Folder of replies, below the run directory.
         fingerprint: Of the run's settings; part of every call's key.
         epoch: Of this start of the run.
@@ -81,6 +81,18 @@ def open_endpoint(
     )
     stack.callback(journal.close)
     return stacked(client, settings, journal, ledger, pacer=pacer, owner=writer), journal
+
+
+async def check_client(settings: EndpointSettings) -> None:
+    """Find out, without a call, whether the settings lead to an endpoint.
+
+    Raises:
+        ConfigError: If the address, the key or the recordings cannot be used here.
+    """
+    from rddg_ray.llm.connection import connect
+
+    if settings.kind != "embedded" or settings.base_url is not None:
+        await connect(settings).aclose()
 
 
 def open_client(settings: EndpointSettings, stack: ExitStack) -> Endpoint:

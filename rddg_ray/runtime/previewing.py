@@ -106,8 +106,9 @@ def _prompts(spec: ChainSpec, table: Table, settings: RunSettings) -> tuple[Prom
     coreset = select_random(
         table.encode_classes(), settings.coreset.per_class, settings.random_state
     )
-    # A chain that gives up after one empty round would not ask a second time.
-    patient = settings.generation.model_copy(update={"max_empty_rounds": 2, "max_calls": None})
+    # Two generation rounds are asked here, both empty: no limit may end the chain before that.
+    no_limits = {"max_rounds": 2, "max_empty_rounds": 2, "max_calls": None}
+    patient = settings.generation.model_copy(update=no_limits)
     unlimited = settings.model_copy(update={"generation": patient})
     return _asked(build_study(spec, table, coreset.tolist(), unlimited))
 
@@ -142,9 +143,10 @@ def _effort(
             completion_tokens=len(words) * size // 4 + spec.n_target * row_tokens,
             cached_tokens=(n_batches - 1) * unchanging,
         )
-        n_rounds = len(words) + math.ceil(n_batches / settings.batches_per_round)
+        n_rounds = math.ceil(n_batches / settings.batches_per_round)
         n_at_once = min(settings.batches_per_round, n_batches)
-        efforts.append(Effort(1, n_rounds, usage.n_calls, n_at_once, usage))
+        n_all_rounds = len(words) + n_rounds
+        efforts.append(Effort(1, n_all_rounds, usage.n_calls, n_at_once, usage, n_rounds))
     return sum(efforts, Effort())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -102,11 +103,16 @@ class JsonProgress:
         if has_ended:
             self._ended.add(step)
         line = {"time_unix_s": round(time.time(), 1), "step": step, "done": done, "total": total}
-        print(json.dumps({**line, **figures}), file=self._stream, flush=True)
+        self._write(json.dumps({**line, **figures}))
 
     def note(self, text: str) -> None:
         """Write a line of text."""
-        print(f"rddg: {text}", file=self._stream, flush=True)
+        self._write(f"rddg: {text}")
+
+    def _write(self, line: str) -> None:
+        # A run must not end because nobody reads any more how it gets on.
+        with contextlib.suppress(OSError):
+            print(line, file=self._stream, flush=True)
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections.abc import Collection
 from typing import Any
 
 import ray
@@ -12,9 +13,10 @@ from ray.exceptions import ActorUnschedulableError, RayActorError
 
 from rddg_ray.exchange import CallId, Completion, Prompt
 from rddg_ray.llm.journal import Replies, find, read_replies
-from rddg_ray.runtime.callers import landing_s
+from rddg_ray.runtime.callers import Chain, landing_s
 from rddg_ray.runtime.executor import LostChainError
 from rddg_ray.runtime.finding import caller_of, find_callers
+from rddg_ray.runtime.leaving import CallLeftError
 from rddg_ray.runtime.opening import CallPlan
 
 _PAUSES_S = (0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0, 10.0)
@@ -41,7 +43,8 @@ class RemoteEndpoint:
         self._plan = plan
         self._node = node or ray.get_runtime_context().get_node_id()
         self._actor: Any = None
-        self._recorded: dict[tuple[str, str], Replies] = {}
+        self._recorded: dict[Chain, Replies] = {}
+        self._is_leaving = False
 
     def load(self, dataset: str, chain: str) -> int:
         """Read what is on record of a chain; return how many calls have a reply.
@@ -80,6 +83,7 @@ class RemoteEndpoint:
 
         Raises:
             CallerLostError: If there is no Caller for about 45 s.
+            CallLeftError: If the run is to stop and the call was not in flight.
         """
         if call is None:
             # Nobody could tell whether it was paid for.
@@ -89,7 +93,26 @@ class RemoteEndpoint:
             reply = find(known, prompt, call, self._plan.fingerprint, self._plan.journal)
             if reply is not None:
                 return reply
-        return _opened(await self._asked(lambda caller: caller.complete.remote(prompt, call)))
+
+        async def ask(caller: Any) -> Any:
+            if self._is_leaving:
+                raise CallLeftError("the run is to stop")
+            return await caller.complete.remote(prompt, call)
+
+        return _opened(await self._asked(ask))
+
+    async def leave(self, chains: Collection[Chain]) -> None:
+        """Ask nothing more, and have the Caller give up what waits for its turn.
+
+        Calls in flight land. May be called again and again.
+
+        Args:
+            chains: Which run here.
+        """
+        self._is_leaving = True
+        if self._actor is not None:
+            with contextlib.suppress(RayActorError, ActorUnschedulableError):  # nothing waits there
+                await self._actor.leave.remote(list(chains))
 
     async def forget(self, dataset: str, chain: str) -> None:
         """Free the memory that a chain which ended took, here and at the Caller."""

@@ -127,6 +127,19 @@ def test_a_terminated_run_drains_publishes_and_says_that_it_can_be_resumed(
 
 
 @pytest.mark.slow
+def test_a_run_whose_words_nobody_reads_any_more_drains_and_publishes_all_the_same(
+    tmp_path, begin, unbroken, slow_server
+):
+    total, n_before = usage_calls(unbroken), slow_server.n_requests
+    process = begin("here")
+    wait_for_requests(slow_server, n_before + total // 4, process)
+    process.stderr.close()
+    press(process)
+    assert process.wait(timeout=TIMEOUT_S) == 130
+    assert usage_calls(tmp_path / "run") == slow_server.n_requests - n_before < total
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "second", "expected"),
     [

@@ -1,4 +1,4 @@
-"""A run on two nodes, one of which is lost in the middle."""
+"""A run on two nodes, one of which is lost in the middle, with all the hosts it had."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rddg_ray.config import settings_from
+from rddg_ray.config import EmbeddedSettings, settings_from
+from rddg_ray.llm.embedded import serve_in_thread
+from rddg_ray.llm.journal import summarise
 from rddg_ray.runtime.local import LocalExecutor
 from rddg_ray.runtime.pipeline import generate_rows
 from rddg_ray.runtime.store import RunDirectory
 from rddg_ray.runtime.tables import prepare
 
-TIMEOUT_S = 120
+TIMEOUT_S = 240
 
 # A process of its own: a cluster of several nodes cannot share one with another Ray.
 DRIVER = """
@@ -43,7 +45,8 @@ for attempt in range(3):
     except RuntimeError:  # Ray's own start gives up where the machine is busy.
         if attempt == 2:
             raise
-worker = cluster.add_node(num_cpus=1)
+n_cpus = int(sys.argv[2])
+worker = cluster.add_node(num_cpus=n_cpus)
 told = {}
 with ray_session(address=cluster.address):
     import ray
@@ -58,7 +61,7 @@ with ray_session(address=cluster.address):
             told["nodes"] = len({a.node_id for a in actors if "ChainHost" in a.class_name})
             time.sleep(0.5)
             # Actors are let go of when all chains have ended.
-            told["in the middle"] = len(self.hosts) == 2
+            told["in the middle"] = len(self.hosts) == 1 + n_cpus
             cluster.remove_node(worker, allow_graceful=False)
 
     import ray.util.state
@@ -73,17 +76,27 @@ print(json.dumps(told))
 """
 
 
+@pytest.fixture
+def server():
+    """Return a server of one test, which looks at every call."""
+    with serve_in_thread(EmbeddedSettings(latency_s=0.15)) as running:
+        yield running
+
+
 @pytest.mark.ray
 @pytest.mark.slow
-def test_chains_of_a_lost_node_go_on_on_the_other(tmp_path, table_file, slow_server, short_folder):
+@pytest.mark.parametrize(("n_cpus", "n_chains", "n_rows"), [(1, 4, 300), (7, 8, 150)])
+def test_chains_of_a_lost_node_go_on_on_the_other(  # noqa: PLR0917 - fixtures go by name
+    tmp_path, table_file, server, short_folder, n_cpus, n_chains, n_rows
+):
     def settings(name):
         return {
             "output": str(tmp_path / name),
             "tables": [{"path": str(table_file), "target": "state"}],
             "methods": ["epic"],
-            "generator_states": [0, 1, 2, 3],
-            "generation": {"rows_per_class": {"ill": 300}},
-            "endpoint": {"base_url": slow_server.base_url},
+            "generator_states": list(range(n_chains)),
+            "generation": {"rows_per_class": {"ill": n_rows}},
+            "endpoint": {"base_url": server.base_url},
         }
 
     environment = {
@@ -97,7 +110,7 @@ def test_chains_of_a_lost_node_go_on_on_the_other(tmp_path, table_file, slow_ser
     bootstrap = "cluster_name: local\nprovider:\n  type: local\n"
     (short_folder / "ray_bootstrap_config.yaml").write_text(bootstrap)
     driver = subprocess.run(
-        [sys.executable, "-c", DRIVER, json.dumps(settings("broken"))],
+        [sys.executable, "-c", DRIVER, json.dumps(settings("broken")), str(n_cpus)],
         env=environment,
         capture_output=True,
         text=True,
@@ -106,10 +119,17 @@ def test_chains_of_a_lost_node_go_on_on_the_other(tmp_path, table_file, slow_ser
     )
     assert driver.returncode == 0, driver.stderr[-3000:]
     told = json.loads(driver.stdout.splitlines()[-1])
+    calls, found = dict(server.calls), summarise(tmp_path / "broken" / "journal")
     unbroken = settings_from(settings("unbroken"))
     tables = {entry.label: prepare(entry).train for entry in unbroken.tables}
     whole = generate_rows(unbroken, tables, LocalExecutor())
     assert told == {"nodes": 2, "in the middle": True, "n_calls": whole.usage.n_calls}
+    # Asked twice was only what was in flight on the lost node, one call a chain at most.
+    assert len(calls) == whole.usage.n_calls
+    assert set(calls.values()) <= {1, 2}
+    twice = sum(n == 2 for n in calls.values())
+    n_there = n_chains - n_chains // (1 + n_cpus)
+    assert twice <= found.possibly_paid_twice <= n_there
     pd.testing.assert_frame_equal(
         RunDirectory(tmp_path / "broken").read_published("rows", "people", "epic"),
         RunDirectory(tmp_path / "unbroken").read_published("rows", "people", "epic"),

@@ -483,6 +483,34 @@ print(len(examine(Path("jobs/configs/demo.yaml"), make_call=True).failures))
         assert (check.status, check.data["nodes"], check.data["cpus"]) == ("ok", 1, 2.0)
 
 
+@pytest.mark.parametrize("method", ["epic", "rddg"])
+def test_limits_of_a_chain_change_neither_the_prompts_shown_nor_the_effort(
+    table_file: Path, method: str
+) -> None:
+    from rddg_ray.config import SynthesisSettings
+    from rddg_ray.runtime.previewing import preview
+    from rddg_ray.table import from_frame
+
+    table = from_frame(pd.read_csv(table_file), "state", name="people")
+
+    def shown(**limits: Any) -> Any:
+        generation = {"rows_per_class": {"ill": 40}, **limits}
+        content = {"method": method, "generation": generation}
+        return preview(table, SynthesisSettings.model_validate(content))
+
+    unlimited = shown()
+    assert unlimited.prompts[-1].phase == "generation"
+    assert unlimited.effort.n_most_rounds == 3
+    for limits in (
+        {"max_rounds": 1},
+        {"max_empty_rounds": 1},
+        {"max_calls": 1},
+        {"max_completion_tokens": "auto"},
+    ):
+        found = shown(**limits)
+        assert (found.prompts, found.efforts) == (unlimited.prompts, unlimited.efforts)
+
+
 def test_previews_of_a_run_and_of_its_table_agree(table_file: Path) -> None:
     from rddg_ray.config import RunSettings, TableSettings
     from rddg_ray.runtime.previewing import preview_tables

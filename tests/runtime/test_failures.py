@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pandas as pd
 import pytest
 
+from rddg_ray.cli import exit_code_of
 from rddg_ray.config import EmbeddedSettings
-from rddg_ray.errors import PermanentLLMError
+from rddg_ray.errors import PermanentLLMError, StoreError
+from rddg_ray.exchange import CallId, Prompt
 from rddg_ray.llm.embedded import serve_in_thread
-from rddg_ray.llm.journal import revive, summarise
-from rddg_ray.runtime.executor import ChainFailure
+from rddg_ray.llm.journal import Journal, revive, summarise
+from rddg_ray.runtime.executor import ChainFailure, LostChainError
 from rddg_ray.runtime.local import LocalExecutor
 from rddg_ray.runtime.pipeline import generate_rows
 from rddg_ray.runtime.stopping import StoppedError
@@ -191,7 +194,156 @@ def test_a_drained_executor_starts_no_round_and_asks_nothing(tmp_path, generate,
     assert caught.value.__notes__ == ["No rows are published yet"]
 
 
-def test_a_drained_run_does_not_wait_for_calls_that_wait_for_their_turn(tmp_path, configure):
+@pytest.mark.parametrize("on", EXECUTORS)
+def test_a_drained_run_pays_for_no_call_that_waits_and_asks_it_once_when_it_goes_on(  # noqa: PLR0917 - fixtures go by name
+    tmp_path, configure, whole, published, on, request
+):
+    def settings(base_url, **limits):
+        return configure(
+            tmp_path / "run",
+            methods=["epic", "rddg"],
+            generation={"rows_per_class": {"ill": 40, "odd": 30}},
+            endpoint={"base_url": base_url, "model": "embedded-sampler", "limits": limits},
+        )
+
+    executor = make_executor(on, request)
+    with serve_in_thread(EmbeddedSettings()) as server:
+
+        def drain_after_the_first_call():
+            while not server.n_requests:
+                time.sleep(0.02)
+            executor.drain()
+
+        drainer = threading.Thread(target=drain_after_the_first_call)
+        drainer.start()
+        limited = settings(server.base_url, requests_per_minute=1)
+        tables = {"people": prepare(limited.tables[0]).train}
+        with pytest.raises(StoppedError, match="stopped"):
+            generate_rows(limited, tables, executor)
+        drainer.join()
+        # Each of its four chains had a call that waited, for a minute and more.
+        assert server.n_requests < N_CHAINS
+        found = summarise(tmp_path / "run" / "journal")
+        assert (found.n_attempts, found.n_unknown) == (server.n_requests, 0)
+
+        generate_rows(settings(server.base_url), tables, LocalExecutor())
+        result, n_requests = whole
+        assert server.n_requests == n_requests
+    for key, rows in published(tmp_path / "run").items():
+        pd.testing.assert_frame_equal(rows, published(result.path)[key])
+
+
+def test_lost_machines_are_told_as_such_and_end_with_the_code_to_run_again(tmp_path, generate):
+    class Deserted(LocalExecutor):
+        """An executor whose machines went with its last two chains."""
+
+        def run_chains(self, work, on_progress):
+            outcomes, _ = super().run_chains(work, on_progress)
+            lost = [ChainFailure(o.spec, LostChainError("node 7 is gone")) for o in outcomes[2:]]
+            return outcomes[:2], lost
+
+    with serve_in_thread(EmbeddedSettings()) as server, pytest.raises(LostChainError) as caught:
+        generate(server.base_url, Deserted())
+    assert not isinstance(caught.value, StoreError)
+    assert exit_code_of(caught.value) == 75
+    line, kept = caught.value.__notes__
+    assert line.startswith("the machines that ran 2 of 4 chains were lost (people/")
+    assert "node 7 is gone" in line
+    assert "run again to go on" in line
+    # What was on record of the lost ones is published, too.
+    assert "280 rows of 4 chains are published" in kept
+
+
+@pytest.fixture
+def holding(tmp_path, configure):
+    """Return settings, by the server's address, of the same run that holds doubtful calls."""
+
+    def make(base_url, **endpoint):
+        held = {"possibly_paid_twice": "hold"}
+        return configure(
+            tmp_path / "run",
+            methods=["epic", "rddg"],
+            generation={"rows_per_class": {"ill": 40, "odd": 30}},
+            endpoint={
+                "base_url": base_url,
+                "model": "embedded-sampler",
+                "journal": held,
+                **endpoint,
+            },
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("on", EXECUTORS)
+def test_a_call_that_may_be_paid_is_held_with_its_chain_alone_until_it_is_revived(  # noqa: PLR0917 - fixtures go by name
+    tmp_path, holding, whole, published, on, request
+):
+    result, n_requests = whole
+    gave_up = (504, "gateway_timeout", "upstream request timed out")
+    journal = tmp_path / "run" / "journal"
+    with (
+        serve_in_thread(EmbeddedSettings()) as server,
+        refusing(server.base_url, lambda n: gave_up if n == 6 else None) as (base_url, counts),
+    ):
+        settings = holding(base_url)
+        tables = {"people": prepare(settings.tables[0]).train}
+        # As the endpoint's gateway answers it, and as each later start finds it on record.
+        for n_run in (N_CHAINS, 1):
+            with pytest.raises(PermanentLLMError) as caught:
+                generate_rows(settings, tables, make_executor(on, request))
+            assert caught.value.code == "outcome_unknown"
+            assert exit_code_of(caught.value) == 75
+            failed, kept = caught.value.__notes__
+            assert failed.startswith(f"1 of {n_run} chain")
+            assert "may have been paid for and is held" in failed
+            assert failed.count("rddg retry-dead") == 1
+            assert counts["refused"] == 1
+            chains = RunDirectory(tmp_path / "run").manifest()["chains"].values()
+            reasons = [chain["outcome"]["ended_because"] for chain in chains]
+            assert reasons.count("target") == N_CHAINS - 1
+            rows = {k: r for k, r in published(tmp_path / "run").items() if "rows/" in k}
+            assert f"{sum(map(len, rows.values()))} rows of" in kept
+        (letter,) = revive(journal, "all")
+        assert (letter.code, letter.status) == ("outcome_unknown", 504)
+        generate_rows(settings, tables, make_executor(on, request))
+        assert server.n_requests == n_requests
+    # The one that a gateway gave up on may have been paid for, and was asked again.
+    assert summarise(journal).possibly_paid_twice == 1
+    for key, frame in published(tmp_path / "run").items():
+        pd.testing.assert_frame_equal(frame, published(result.path)[key])
+
+
+def test_a_call_in_flight_when_its_process_died_stops_its_chain_alone_where_it_is_held(
+    tmp_path, holding, whole, published
+):
+    result, n_requests = whole
+    refused = (401, "invalid_api_key", "Incorrect API key provided.")
+    with serve_in_thread(EmbeddedSettings()) as server:
+        with refusing(server.base_url, lambda n: refused) as (base_url, _):
+            settings = holding(base_url)
+            tables = {"people": prepare(settings.tables[0]).train}
+            with pytest.raises(PermanentLLMError, match="refused the key"):
+                generate_rows(settings, tables, LocalExecutor())
+        settings = holding(server.base_url)
+        journal = tmp_path / "run" / "journal"
+        with closing(Journal(journal, "killed", settings.fingerprint())) as killed:
+            call = CallId("people", "epic/g0/0", 0, 0)
+            asyncio.run(killed.sending(Prompt("", "what it asked", "generation"), call))
+        with pytest.raises(PermanentLLMError) as caught:
+            generate_rows(settings, tables, LocalExecutor())
+        assert exit_code_of(caught.value) == 75
+        failed, _ = caught.value.__notes__
+        assert failed.startswith("1 of 4 chains failed (people/epic/g0/0)")
+        assert "may have been paid for and is held" in failed
+        revive(journal, "all")
+        generate_rows(settings, tables, LocalExecutor())
+        assert server.n_requests == n_requests
+    for key, frame in published(tmp_path / "run").items():
+        pd.testing.assert_frame_equal(frame, published(result.path)[key])
+
+
+def test_a_drained_run_lets_go_of_what_waits_also_where_doubtful_calls_are_held(tmp_path, holding):
     executor = LocalExecutor()
     with serve_in_thread(EmbeddedSettings()) as server:
 
@@ -202,19 +354,15 @@ def test_a_drained_run_does_not_wait_for_calls_that_wait_for_their_turn(tmp_path
 
         drainer = threading.Thread(target=drain_after_the_first_call)
         drainer.start()
-        settings = configure(
-            tmp_path / "run",
-            methods=["epic"],
-            endpoint={"base_url": server.base_url, "limits": {"requests_per_minute": 1}},
-        )
-        tables = {"people": prepare(settings.tables[0]).train}
+        limited = holding(server.base_url, limits={"requests_per_minute": 1})
+        tables = {"people": prepare(limited.tables[0]).train}
         with pytest.raises(StoppedError, match="stopped"):
-            generate_rows(settings, tables, executor)
+            generate_rows(limited, tables, executor)
         drainer.join()
-        # Its four chains would have asked four times.
         assert server.n_requests < N_CHAINS
-    found = summarise(tmp_path / "run" / "journal")
-    assert (found.n_attempts, found.n_unknown) == (server.n_requests, 0)
+        found = summarise(tmp_path / "run" / "journal")
+        assert (found.n_attempts, found.n_unknown) == (server.n_requests, 0)
+        assert found.dead == []
 
 
 def test_a_run_says_what_an_accepted_row_cost(whole):

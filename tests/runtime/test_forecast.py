@@ -95,6 +95,16 @@ def test_a_chains_own_cap_is_told_too() -> None:
     assert sentence.startswith("generation.max_calls 24 ends chains short")
 
 
+def test_a_cap_on_rounds_is_told_where_the_longest_chain_needs_more() -> None:
+    effort = Effort(1, 6, 6, 1, Usage(6, 600, 400), 4) + Effort(1, 5, 5, 1, Usage(5, 500, 300), 3)
+    settings = EndpointSettings()
+    (sentence,) = forecast(effort, settings, GenerationSettings(max_rounds=3)).early_ends
+    assert sentence == (
+        "generation.max_rounds 3 ends chains short: the longest needs 4 generation rounds"
+    )
+    assert forecast(effort, settings, GenerationSettings(max_rounds=4)).early_ends == ()
+
+
 def test_nothing_to_do_costs_nothing_and_takes_no_time() -> None:
     settings = EndpointSettings.model_validate({"budget": PRICES})
     found = forecast(Effort(), settings)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from rddg_ray.cell_text import csv_line
@@ -14,11 +13,14 @@ from rddg_ray.exchange import Phase, Prompt
 from rddg_ray.reply_schema import reply_keys, reply_schema
 from rddg_ray.schema import Column
 from rddg_ray.table import Table
+from rddg_ray.texts import quoted
 
 if TYPE_CHECKING:
     import jinja2
     import numpy as np
     from numpy.typing import NDArray
+
+__all__ = ["MAX_CATEGORIES", "Positions", "PromptWriter", "quoted"]
 
 # Of a column with more categories only the most frequent ones are listed: the list stands in
 # every prompt, and the rows shown have the others.
@@ -91,9 +93,14 @@ class PromptWriter:
         """
         return self._prompt("relations", groups=self._groups(rows))
 
-    def constraints(self, relations: str) -> Prompt:
-        """Return prompt 2: what rules follow from this analysis (empty for none)."""
-        return self._prompt("constraints", relations=relations)
+    def constraints(self, relations: str, *, checkable: bool = True) -> Prompt:
+        """Return prompt 2: what rules follow from this analysis.
+
+        Args:
+            relations: What `relations` was answered; empty leaves the section out.
+            checkable: Whether the rules are asked for in the grammar of checkable rules, too.
+        """
+        return self._prompt("constraints", relations=relations, checkable=checkable)
 
     def generation(
         self,
@@ -179,14 +186,6 @@ class PromptWriter:
 
     def _shown(self, label: str) -> str:
         return self._codes.encode(self._table.target, label)
-
-
-@lru_cache(maxsize=4096)
-def quoted(text: str) -> str:
-    """Return a text as a JSON string, so that any name fits on one line and can be read back."""
-    words = json.dumps(text, ensure_ascii=False)
-    # JSON leaves these as they are, but many readers end a line at them.
-    return words.translate({ord(mark): f"\\u{ord(mark):04x}" for mark in "\x85\u2028\u2029"})
 
 
 def _key_words(columns: Sequence[Column]) -> str:

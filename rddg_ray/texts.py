@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -184,3 +186,11 @@ def _wrong_cell(text: pd.Series, column: Column, value: str) -> str:
     if is_too_long(value):
         return f"{where} has more digits than a number keeps; make the column an id or categorical"
     return f"{where} is not a number"
+
+
+@lru_cache(maxsize=4096)
+def quoted(text: str) -> str:
+    """Return a text as a JSON string, so that any name fits on one line and can be read back."""
+    words = json.dumps(text, ensure_ascii=False)
+    # JSON leaves these as they are, but many readers end a line at them.
+    return words.translate({ord(mark): f"\\u{ord(mark):04x}" for mark in "\x85\u2028\u2029"})

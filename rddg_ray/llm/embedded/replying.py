@@ -13,6 +13,7 @@ from rddg_ray.config import EmbeddedSettings
 from rddg_ray.llm.embedded.analysis import relation_lines
 from rddg_ray.llm.embedded.generation import generation_reply, generation_rows
 from rddg_ray.llm.embedded.reading import Reading, read_prompt
+from rddg_ray.llm.embedded.rule_json import asks_for_json, rule_block
 from rddg_ray.llm.embedded.rules import rule_lines
 from rddg_ray.llm.embedded.structured import structured_reply
 
@@ -44,7 +45,7 @@ def reply(
     if reading.phase == "generation" and reading.columns:
         return generation_reply(reading, settings, _rng(messages, settings))
     if reading.phase == "constraints":
-        return _constraints(reading)
+        return _constraints(reading) + (rule_block(reading) if asks_for_json(user) else "")
     if reading.phase == "relations":
         return "\n".join([f"{_WHO} In the rows shown:", "", *relation_lines(reading)]) + "\n"
     return (

@@ -22,18 +22,19 @@ def rule_lines(reading: Reading) -> list[str]:
     columns = {column.name: column for column in reading.columns}
     letters = {value: letter for letter, value in reading.classes.items()}
     lines = [
-        f"{widened.sentence(letters.get(widened.value or '', '?'))}."
+        f"{wider.sentence(letters.get(wider.value or '', '?'))}."
         for rule in statements.ranges
-        if (widened := _widened(rule, columns.get(rule.name))) is not None
+        if (wider := widened(rule, columns.get(rule.name))) is not None
     ]
     lines += [f"{formula.sentence()}." for formula in statements.formulas]
     lines += [f"{implication.sentence()}." for implication in statements.implications]
     if not statements.ranges:
-        lines += [f"{rule.sentence()}." for rule in _table_ranges(reading.columns)]
+        lines += [f"{rule.sentence()}." for rule in table_ranges(reading.columns)]
     return lines
 
 
-def _widened(rule: Range, column: PromptColumn | None) -> Range | None:
+def widened(rule: Range, column: PromptColumn | None) -> Range | None:
+    """Return a range wider than the few rows that showed it, or None where it holds no number."""
     if column is None or not column.is_numeric:
         return rule
     low, high = column.number(rule.low), column.number(rule.high)
@@ -44,7 +45,8 @@ def _widened(rule: Range, column: PromptColumn | None) -> Range | None:
     return Range(rule.value, rule.name, column.cell(low), column.cell(high))
 
 
-def _table_ranges(columns: tuple[PromptColumn, ...]) -> list[Range]:
+def table_ranges(columns: tuple[PromptColumn, ...]) -> list[Range]:
+    """Return the ranges that the table section tells, one a column of numbers or dates."""
     return [
         Range(None, column.name, column.cell(column.minimum), column.cell(column.maximum))
         for column in columns

@@ -14,8 +14,16 @@ from rddg_ray.prompts import quoted
 from rddg_ray.quality import Comparison, Quality
 from rddg_ray.schema import Column
 
+# Opening words of the entries.
+MEANS = "Adjust mean values closer to"
+SPREADS = "Maintain variance similar to"
+STRONGER = "Strengthen correlation between"
+WEAKER = "Weaken correlation between"
+SHAPES = "Align distribution patterns for"
+SHARES = "Align category shares for"
+
 _SIGNIFICANT = 4
-_DAY_S = 86_400.0
+DAY_S = 86_400.0
 
 
 class FeedbackWriter:
@@ -63,20 +71,20 @@ class FeedbackWriter:
     def _entries(self, part: Comparison) -> list[str]:
         limits = self._settings
         numbers = self._gauge.numbers
-        means = [_moment(numbers[at], part.mean_real[at], part.mean_synthetic[at], _place)
+        means = [_moment(numbers[at], part.mean_real[at], part.mean_synthetic[at], place_text)
                  for at in _worst(part.mean_difference, limits.mean)]  # fmt: skip
-        spreads = [_moment(numbers[at], part.std_real[at], part.std_synthetic[at], _spread)
+        spreads = [_moment(numbers[at], part.std_real[at], part.std_synthetic[at], spread_text)
                    for at in _worst(part.std_difference, limits.std)]  # fmt: skip
         shapes = [f"{quoted(numbers[at].name)} {part.ks[at]:.2f}"
                   for at in _worst(part.ks, limits.ks)]  # fmt: skip
         stronger, weaker = self._correlations(part)
         return [
-            self._entry("Adjust mean values closer to", means),
-            self._entry("Maintain variance similar to", spreads),
-            self._entry("Strengthen correlation between", stronger),
-            self._entry("Weaken correlation between", weaker),
-            self._entry("Align distribution patterns for", shapes),
-            self._entry("Align category shares for", self._shares(part)),
+            self._entry(MEANS, means),
+            self._entry(SPREADS, spreads),
+            self._entry(STRONGER, stronger),
+            self._entry(WEAKER, weaker),
+            self._entry(SHAPES, shapes),
+            self._entry(SHARES, self._shares(part)),
         ]
 
     def _entry(self, words: str, items: Iterable[str]) -> str:
@@ -123,22 +131,29 @@ def _moment(
 ) -> str:
     """Return an item, or nothing where both figures read the same."""
     target, was = words(column, float(wanted)), words(column, float(seen))
-    return f"{quoted(column.name)} {target} (was {was})" if target != was else ""
+    return item_text(quoted(column.name), target, was) if target != was else ""
 
 
-def _place(column: Column, value: float) -> str:
+def item_text(name: str, target: str, was: str) -> str:
+    """Return an item of an entry: what, the wanted figure and, where it differs, the one seen."""
+    return f"{name} {target} (was {was})" if target != was else f"{name} {target}"
+
+
+def place_text(column: Column, value: float) -> str:
+    """Return a mean in the column's unit and precision; a date for a datetime column."""
     if column.kind == "datetime":
         return column.encode(value)
-    return _figure(value, column.decimals + 1)
+    return figure_text(value, column.decimals + 1)
 
 
-def _spread(column: Column, value: float) -> str:
+def spread_text(column: Column, value: float) -> str:
+    """Return a standard deviation in the column's unit; in days for a datetime column."""
     if column.kind == "datetime":
-        return f"{_figure(value / _DAY_S, 1)} days"
-    return _figure(value, column.decimals + 1)
+        return f"{figure_text(value / DAY_S, 1)} days"
+    return figure_text(value, column.decimals + 1)
 
 
-def _figure(value: float, decimals: int) -> str:
+def figure_text(value: float, decimals: int) -> str:
     """Return a number with these decimals at most, and no more digits than mean something."""
     if not math.isfinite(value) or abs(value) >= 1e15:
         return f"{value:.{_SIGNIFICANT}g}"

@@ -79,6 +79,7 @@ def requests(
     rows_per_class: int,
     accepted: Mapping[str, int],
     asked: Mapping[str, int],
+    wanted: Mapping[str, int] | None = None,
 ) -> list[dict[str, int]]:
     """Return how many rows of each class the prompts of one round ask for.
 
@@ -89,19 +90,22 @@ def requests(
         accepted: Rows accepted so far by class.
         asked: Rows asked for so far by class. Where few were accepted, more is asked for than
             is lacking, at most twice as much.
+        wanted: Rows to ask for by class, from what is known of the endpoint; None to go by the
+            shares accepted so far.
 
     Returns:
         One mapping of class to rows a prompt, each with at least one class; empty without need.
     """
-    wanted = {
-        label: min(_wanted(need, accepted.get(label, 0), asked.get(label, 0)),
-                   n_prompts * rows_per_class)
-        for label, need in needs.items()
-        if need > 0
-    }  # fmt: skip
-    n_used = max((math.ceil(rows / rows_per_class) for rows in wanted.values()), default=0)
+    if wanted is None:
+        wanted = {
+            label: _wanted(need, accepted.get(label, 0), asked.get(label, 0))
+            for label, need in needs.items()
+        }
+    most = n_prompts * rows_per_class
+    totals = {label: min(wanted[label], most) for label, need in needs.items() if need > 0}
+    n_used = max((math.ceil(rows / rows_per_class) for rows in totals.values()), default=0)
     split = [
-        {label: rows // n_used + (index < rows % n_used) for label, rows in wanted.items()}
+        {label: rows // n_used + (index < rows % n_used) for label, rows in totals.items()}
         for index in range(n_used)
     ]
     return [{label: rows for label, rows in share.items() if rows} for share in split]

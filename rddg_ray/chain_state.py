@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from rddg_ray.calibration.diagnostics import CalibrationRecord
+from rddg_ray.calibration.state import CalibrationState
 from rddg_ray.constraints import Rules
 from rddg_ray.exchange import Phase, Usage
 from rddg_ray.novelty import Row
@@ -54,17 +56,20 @@ class State:
         round: Rounds told so far, the phases before generation included.
         n_generation_rounds: Generation rounds told so far.
         relations: The model's analysis; empty before it, or where the reply was empty.
-        rules: The model's rules.
+        rules: The user's rules and the model's, checked on the real rows.
         feedback: Quality report on the last round, for the next one.
         accepted: Rows taken, one entry a reply that had any, in order.
         rejected: Rows refused, likewise.
         counts: Accepted rows by class.
         asked: Rows asked for by class.
+        surplus: Valid rows by class that came when nothing lacked any more.
         n_calls: Completions told.
         empty_rounds: Generation rounds in a row without an accepted row.
         usage: Tokens of all completions.
         model: Model of the last completion, as the endpoint reports it.
         lengths: How long generation replies were, where a cap is learned from them.
+        calibration: Where calibration stands; None before its first round and without it. Like
+            all of the state it follows from the replies alone.
     """
 
     phase: Phase
@@ -77,11 +82,14 @@ class State:
     rejected: tuple[Rejected, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     asked: Mapping[str, int] = field(default_factory=dict)
+    surplus: Mapping[str, int] = field(default_factory=dict)
     n_calls: int = 0
     empty_rounds: int = 0
     usage: Usage = field(default_factory=Usage)
     model: str = ""
     lengths: ReplyLengths = field(default_factory=ReplyLengths)
+    # Arrays, whose comparison is no boolean; the feedback that comes of them is compared.
+    calibration: CalibrationState | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -95,10 +103,15 @@ class RoundInfo:
         requested: Rows asked for by class.
         accepted: Rows taken by class.
         rejected: Rows refused by reason.
-        quality: The batch against its reference; None where nothing was compared.
+        n_prompt_copies: Of the copies and near copies refused, those of rows that the prompt
+            itself showed.
+        judged: Rows by class that models judged the class of.
+        implausible: Those of them that were refused.
+        quality: The batch against its reference; None where Algorithm 1 compared nothing.
         feedback: What the next round is told.
         usage: Tokens of the round.
         notes: What went otherwise than it should, in words.
+        calibration: What was learned of the endpoint; None where nothing was.
     """
 
     round: int
@@ -107,10 +120,14 @@ class RoundInfo:
     requested: Mapping[str, int] = field(default_factory=dict)
     accepted: Mapping[str, int] = field(default_factory=dict)
     rejected: Mapping[str, int] = field(default_factory=dict)
+    n_prompt_copies: int = 0
+    judged: Mapping[str, int] = field(default_factory=dict)
+    implausible: Mapping[str, int] = field(default_factory=dict)
     quality: Quality | None = None
     feedback: str = ""
     usage: Usage = field(default_factory=Usage)
     notes: tuple[str, ...] = ()
+    calibration: CalibrationRecord | None = field(default=None, compare=False)
 
 
 def accepted_frame(state: State, table: Table) -> pd.DataFrame:

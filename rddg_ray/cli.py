@@ -22,6 +22,7 @@ from rddg_ray.errors import (
     StoreError,
     TransientLLMError,
 )
+from rddg_ray.method_parts import METHOD_PARTS
 
 if TYPE_CHECKING:
     from rddg_ray.config import SynthesisSettings
@@ -63,9 +64,7 @@ MissingOption = Annotated[
 RareOption = Annotated[
     str | None, typer.Option("--rare-class", help="The rare class; default: the smallest.")
 ]
-MethodOption = Annotated[
-    str, typer.Option(help="rddg, epic, rddg_no_feedback or rddg_random_coreset.")
-]
+MethodOption = Annotated[str, typer.Option(help=f"One of {', '.join(METHOD_PARTS)}.")]
 RowsOption = Annotated[
     int | None, typer.Option("--rows", "-n", min=1, help="Rows to add to the rare class.")
 ]
@@ -101,6 +100,10 @@ CodesOption = Annotated[
 CopiesOption = Annotated[
     bool, typer.Option("--allow-copies", help="Accept rows equal to a real row.")
 ]
+RulesOption = Annotated[
+    Path | None,
+    typer.Option("--rules", help="YAML or JSON file of rules of your own that rows must keep."),
+]
 MaxCallsOption = Annotated[int | None, typer.Option(min=1, help="Calls a chain makes at most.")]
 AddressOption = Annotated[
     str | None, typer.Option(help="Of a running Ray cluster (or auto). Default: a local Ray.")
@@ -125,7 +128,7 @@ def generate(
             "runs/<table>-<hash of table and settings>."
         ),
     ] = None,
-    method: MethodOption = "rddg",
+    method: MethodOption = "rddg_calibrated",
     metadata: MetadataOption = None,
     missing: MissingOption = None,
     rare_class: RareOption = None,
@@ -138,6 +141,7 @@ def generate(
     random_state: StateOption = 0,
     codes: CodesOption = True,
     allow_copies: CopiesOption = False,
+    rules: RulesOption = None,
     max_calls: MaxCallsOption = None,
     ray: RayOption = False,
     address: AddressOption = None,
@@ -155,7 +159,9 @@ def generate(
         method=method, random_state=random_state,
         wanted=_wanted(rows, per_class, strategy, frame.rare_class),
         endpoint=_endpoint(base_url, model, api_key_env, api_key_file, replay, max_concurrency),
-        generation={"codes": codes, "allow_copies": allow_copies, "max_calls": max_calls},
+        generation={
+            "codes": codes, "allow_copies": allow_copies, "max_calls": max_calls, "rules": rules,
+        },
     )  # fmt: skip
     out = out or Path(f"{table.stem}-synthetic.csv")
     _check_writable(out)
@@ -185,12 +191,13 @@ def preview(
     rows: RowsOption = None,
     per_class: PerClassOption = None,
     strategy: StrategyOption = None,
-    method: MethodOption = "rddg",
+    method: MethodOption = "rddg_calibrated",
     metadata: MetadataOption = None,
     missing: MissingOption = None,
     rare_class: RareOption = None,
     random_state: StateOption = 0,
     codes: CodesOption = True,
+    rules: RulesOption = None,
     latency_s: Annotated[
         float | None,
         typer.Option(min=0, help="Seconds a call lasts. Default: 10, or the embedded sampler's."),
@@ -221,7 +228,7 @@ def preview(
     settings = _synthesis_settings(
         method=method, random_state=random_state,
         wanted=_wanted(rows, per_class, strategy, frame.rare_class),
-        endpoint={}, generation={"codes": codes},
+        endpoint={}, generation={"codes": codes, "rules": rules},
     )  # fmt: skip
     ahead = preview_chain(frame, settings)
     show_preview(
@@ -306,7 +313,11 @@ def evaluate(
     ] = "clean",
     methods: Annotated[
         list[str] | None,
-        typer.Option("--method", help="original, random_oversampling, smotenc; repeat."),
+        typer.Option(
+            "--method",
+            help="original, class_weights, tuned_threshold, random_oversampling, smote, smotenc, "
+            "borderline_smote, adasyn, gaussian_copula, copies_only, ctgan, tvae; repeat.",
+        ),
     ] = None,
     classifiers: Annotated[
         list[str] | None,
@@ -322,6 +333,19 @@ def evaluate(
             help="First rows of each file to use. Default: all; 1000 by the paper's protocol.",
         ),
     ] = None,
+    baseline_rows: Annotated[
+        str,
+        typer.Option(
+            help="Rows that baselines add: balance, same (as many of each class as the first "
+            "file), or a number for every class."
+        ),
+    ] = "balance",
+    threshold_metric: Annotated[
+        str, typer.Option(help="What tuned_threshold raises: f1 or balanced_accuracy.")
+    ] = "f1",
+    tuning: Annotated[
+        str, typer.Option(help="none: the paper's classifier settings; search: a small search.")
+    ] = "none",
     rare_class: RareOption = None,
     metadata: MetadataOption = None,
     missing: MissingOption = None,
@@ -336,10 +360,16 @@ def evaluate(
         out=out, protocol=protocol, methods=tuple(methods or ("original",)),  # type: ignore[arg-type]  # checked there
         classifiers=tuple(classifiers or CLASSIFIERS),
         classifier_states=tuple(range(classifier_states)),
-        max_synthetic_rows=max_synthetic_rows, rare_class=rare_class, metadata=metadata,
+        max_synthetic_rows=max_synthetic_rows,
+        baseline_rows=int(baseline_rows) if baseline_rows.isdecimal() else baseline_rows,  # type: ignore[arg-type]  # checked there
+        threshold_metric=threshold_metric, tuning=tuning,  # type: ignore[arg-type]  # checked there
+        rare_class=rare_class, metadata=metadata,
         missing_values=_tokens(missing),
     )  # fmt: skip
     show_evaluation(found)
+    from rddg_ray.evaluation.report.of_files import write_evaluation_report
+
+    typer.echo(f"Report: {write_evaluation_report(found, out)}")
 
 
 @app.command()
@@ -373,6 +403,30 @@ def journal(
         show_call(find_call(store.journal, call))
     else:
         show_journal(summarise(store.journal, Prices.from_settings(settings.endpoint.budget)))
+
+
+@app.command()
+def rules(
+    directory: Annotated[Path, typer.Argument(help="Run directory.")],
+    chain: Annotated[
+        str | None,
+        typer.Option(help="One chain, such as rddg_calibrated/g0/0, with the model's own words."),
+    ] = None,
+    dropped: Annotated[
+        bool, typer.Option("--dropped", help="Only rules that rows are not held to.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list.")] = False,
+) -> None:
+    """Show the rules of a run with what the real rows say of each, and those dropped."""
+    from rddg_ray.runtime.rule_records import rules_of_run
+    from rddg_ray.runtime.store import RunDirectory
+    from rddg_ray.showing_rules import rules_json, show_rules
+
+    found = rules_of_run(RunDirectory(directory), chain)
+    if as_json:
+        typer.echo(rules_json(found, dropped_only=dropped))
+    else:
+        show_rules(found, dropped_only=dropped, has_prose=chain is not None)
 
 
 @app.command("retry-dead")

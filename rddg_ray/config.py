@@ -17,10 +17,12 @@ from pydantic import (
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    field_validator,
     model_validator,
 )
 
 from rddg_ray.errors import ConfigError
+from rddg_ray.rules_file import read_rules_file
 from rddg_ray.strict import explain, read_yaml
 
 
@@ -61,9 +63,33 @@ Strategy = Literal["auto", "minority", "not majority", "not minority", "all"]
 # numpy's generators take no negative number.
 RandomState = Count
 
-GENERATIVE_METHODS = ("rddg", "epic", "rddg_no_feedback", "rddg_random_coreset")
-BASELINE_METHODS = ("original", "random_oversampling", "smotenc")
-METHODS = (*BASELINE_METHODS, *GENERATIVE_METHODS)
+# The default first, then the paper's, then what is taken away from it (`method_parts`).
+GenerativeMethod = Literal[
+    "rddg_calibrated",
+    "rddg",
+    "epic",
+    "rddg_no_feedback",
+    "rddg_random_coreset",
+    "rddg_no_relations",
+]
+BaselineMethod = Literal[
+    "original",
+    "class_weights",
+    "tuned_threshold",
+    "random_oversampling",
+    "smote",
+    "smotenc",
+    "borderline_smote",
+    "adasyn",
+    "gaussian_copula",
+    "copies_only",
+]
+# Of other packages; skipped with a line where they are not installed.
+ExtraMethod = Literal["ctgan", "tvae", "realtabformer", "great", "tabddpm", "cdtd", "ads_gan"]
+GENERATIVE_METHODS: tuple[str, ...] = get_args(GenerativeMethod)
+BASELINE_METHODS: tuple[str, ...] = get_args(BaselineMethod)
+EXTRA_METHODS: tuple[str, ...] = get_args(ExtraMethod)
+METHODS = (*BASELINE_METHODS, *EXTRA_METHODS, *GENERATIVE_METHODS)
 CLASSIFIERS = ("xgboost", "catboost", "lightgbm", "gradient_boosting")
 MISSING_TOKENS = ("", "?", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "<NA>")
 
@@ -80,7 +106,7 @@ _LIMIT_KEYS = ("max_rounds", "max_empty_rounds", "max_calls")
 
 
 # Settings that came later, where they ask as before: runs begun without them go on.
-_AS_BEFORE = {"reply_format": "csv"}
+_AS_BEFORE = {"reply_format": "csv", "rules": None}
 
 
 class _Settings(BaseModel):
@@ -125,6 +151,74 @@ class FeedbackSettings(_Settings):
     max_items: Positive = 5
 
 
+class CalibrationSettings(_Settings):
+    """How calibrated feedback is worked out (`rddg_ray.calibration`).
+
+    A summary's unit is its standard deviation per row in the real rows, so that a mean's unit is
+    one real standard deviation.
+
+    Attributes:
+        level: False-discovery rate of what is said.
+        prior_scale: Prior standard deviation of a bias, in units.
+        ruled_prior_scale: The same where a verified rule speaks of the summary.
+        gain_sd: Prior standard deviation of a gain around 1; 0 for the unit-gain filter.
+        min_gain: Least gain that a control counts on. Of a summary whose gain surely lies below,
+            nothing more is said: the endpoint does not answer to it.
+        make_up: Share of the whole output's deficit that the rounds left are to make up for.
+        make_up_bound: Most that one round is asked for on that account, in units.
+        step: Most that a control moves from one round to the next, in units.
+        drift: Standard deviation that a bias gains each round, as a share of its prior's.
+        noise: Factor on the variance of a batch's summaries, for endpoints whose batches differ
+            by more than rows drawn at random.
+        rare_share: Categories with a smaller share in a class are pooled.
+        answer_noise: Standard deviation, from reply to reply, of the share of what is said that the
+            endpoint does.
+        max_items: Items of one kind said of a class, worst first.
+        max_correlations: The same for correlations, which cannot be moved one by one.
+        interval: Probability of credible intervals.
+    """
+
+    level: Annotated[Real, Field(gt=0, lt=1)] = 0.1
+    prior_scale: Annotated[Real, Field(gt=0)] = 0.5
+    ruled_prior_scale: Annotated[Real, Field(gt=0)] = 0.2
+    gain_sd: Annotated[Real, Field(ge=0)] = 0.5
+    min_gain: Annotated[Real, Field(gt=0, le=1)] = 0.25
+    make_up: Share = 0.5
+    make_up_bound: Annotated[Real, Field(ge=0)] = 0.25
+    step: Annotated[Real, Field(gt=0)] = 0.75
+    drift: Annotated[Real, Field(ge=0)] = 0.0
+    noise: Annotated[Real, Field(gt=0)] = 1.0
+    rare_share: Share = 0.05
+    answer_noise: Annotated[Real, Field(ge=0)] = 0.2
+    max_items: Positive = 10
+    max_correlations: Annotated[int, Field(ge=0)] = 2
+    interval: Annotated[Real, Field(gt=0, lt=1)] = 0.9
+
+
+class PlausibilitySettings(_Settings):
+    """Whether a row's class must be believable to models of the training rows.
+
+    Attributes:
+        enabled: Whether rows are judged at all.
+        threshold: Least probability of a row's class, of two classes; its like for more.
+    """
+
+    enabled: bool = True
+    threshold: Annotated[Real, Field(gt=0, lt=1)] = 0.2
+
+
+class UserRules(_Settings):
+    """A user's rules as they were written; see `constraints.user_rules` for the grammar.
+
+    Attributes:
+        file: The file they were read from, for errors; None if they were given as they are.
+        items: The rules.
+    """
+
+    file: str | None = None
+    items: Annotated[tuple[Any, ...], Field(min_length=1)]
+
+
 class GenerationSettings(_Settings):
     """What one chain asks for and what it accepts.
 
@@ -140,7 +234,10 @@ class GenerationSettings(_Settings):
         max_empty_rounds: Rounds in a row without an accepted row after which it does too.
         batches_per_round: Prompts that share one feedback.
         codes: Whether category values cross to the endpoint as random words.
-        allow_copies: Whether rows equal to a real training row are accepted.
+        allow_copies: Whether rows equal, or nearly equal, to a real training row are accepted.
+        near_copy_tolerance: Rows with the class, the categories and the missing cells of a real
+            training row are copies too if every number differs by at most this many of its
+            column's spacings, the median distance of neighbouring values; 0 for equal rows only.
         allow_repeats: Whether rows equal to an earlier synthetic row are accepted.
         chain_per: One chain a table, or one a class.
         max_calls: Calls a chain may make; None for no cap beyond the rounds.
@@ -157,6 +254,11 @@ class GenerationSettings(_Settings):
             no row has a column too few or an unknown category. It repeats the columns' names in
             every row (four times the reply's tokens at 28 columns) and needs an endpoint with
             structured output.
+        rules: Rules of your own that new rows must keep, by every method: a YAML or JSON file,
+            or the list that such a file holds. They are checked on the real rows first.
+        feedback: Of Algorithm 1.
+        calibration: Of `rddg_calibrated`.
+        plausibility: Whether `rddg_calibrated` refuses rows whose class is not believable.
     """
 
     sampling_strategy: Annotated[
@@ -188,7 +290,19 @@ class GenerationSettings(_Settings):
                  "null for none"),
     ] = None  # fmt: skip
     reply_format: Literal["csv", "json_schema"] = "csv"
+    near_copy_tolerance: Annotated[Real, Field(ge=0)] = 0.5
+    rules: UserRules | None = None
     feedback: FeedbackSettings = FeedbackSettings()
+    calibration: CalibrationSettings = CalibrationSettings()
+    plausibility: PlausibilitySettings = PlausibilitySettings()
+
+    @field_validator("rules", mode="before")
+    @classmethod
+    def _rules_read(cls, value: object) -> object:
+        """Read a file of rules here, so that its content is part of the settings."""
+        if isinstance(value, str | Path):
+            return UserRules(file=str(value), items=tuple(read_rules_file(value)))
+        return {"items": value} if isinstance(value, list | tuple) else value
 
 
 class EmbeddedSettings(_Settings):
@@ -371,6 +485,13 @@ class EvaluationSettings(_Settings):
         classifier_states: Random states of each classifier.
         max_synthetic_rows: Synthetic rows added to the training rows at most, the first ones;
             None for all, or 1,000 by the paper's protocol, as the authors did.
+        baseline_rows: Rows that baselines add: `balance` until all classes are equally large;
+            `same` as many of each class as the generated rows they stand beside (those of the
+            method a report speaks of first); or that number for every class.
+        threshold_metric: What `tuned_threshold` raises on out-of-fold training rows.
+        tuning: `none` for the paper's settings of each classifier; `search` for the best of
+            eight by out-of-fold PR AUC on the real training rows, which takes some 16 fits more
+            for each table and classifier.
     """
 
     protocol: Literal["clean", "paper"] = "clean"
@@ -383,6 +504,12 @@ class EvaluationSettings(_Settings):
         tuple[RandomState, ...], Field(min_length=1), AfterValidator(_distinct)
     ] = (0, 1, 2, 3, 4)
     max_synthetic_rows: Positive | None = None
+    baseline_rows: Annotated[
+        Literal["balance", "same"] | Positive,
+        _said_as("expected 'balance', 'same' or a number of rows for every class, from 1"),
+    ] = "balance"
+    threshold_metric: Literal["f1", "balanced_accuracy"] = "f1"
+    tuning: Literal["none", "search"] = "none"
 
 
 class TableSettings(_Settings):
@@ -435,7 +562,7 @@ class TableSettings(_Settings):
 class SynthesisSettings(_Settings):
     """What `generate` needs: one method for one table in memory."""
 
-    method: Literal["rddg", "epic", "rddg_no_feedback", "rddg_random_coreset"] = "rddg"
+    method: GenerativeMethod = "rddg_calibrated"
     random_state: Annotated[int, Field(ge=0)] = 0
     coreset: CoresetSettings = CoresetSettings()
     generation: GenerationSettings = GenerationSettings()
@@ -443,28 +570,22 @@ class SynthesisSettings(_Settings):
 
 
 class RunSettings(_Settings):
-    """A whole run: tables x methods x generator random states, one endpoint."""
+    """A whole run: tables x methods x generator random states, one endpoint.
+
+    Attributes:
+        recorded_chains: Of each table and method, the first chains whose calibration is written
+            down round by round; it changes no row.
+    """
 
     name: str = "run"
     output: Path = Path("runs/run")
     random_state: RandomState = 0
     tables: Annotated[tuple[TableSettings, ...], Field(min_length=1)]
     methods: Annotated[
-        tuple[
-            Literal[
-                "original",
-                "random_oversampling",
-                "smotenc",
-                "rddg",
-                "epic",
-                "rddg_no_feedback",
-                "rddg_random_coreset",
-            ],
-            ...,
-        ],
+        tuple[BaselineMethod | ExtraMethod | GenerativeMethod, ...],
         Field(min_length=1),
         AfterValidator(_distinct),
-    ] = ("original", "random_oversampling", "smotenc", "epic", "rddg")
+    ] = ("original", "random_oversampling", "smotenc", "epic", "rddg_calibrated")
     generator_states: Annotated[
         tuple[RandomState, ...], Field(min_length=1), AfterValidator(_distinct)
     ] = (0,)
@@ -472,6 +593,7 @@ class RunSettings(_Settings):
     generation: GenerationSettings = GenerationSettings()
     endpoint: EndpointSettings = EndpointSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    recorded_chains: Count = 20
 
     @model_validator(mode="after")
     def _unique_names(self) -> RunSettings:
@@ -498,6 +620,8 @@ class RunSettings(_Settings):
         generation = self.generation.model_dump(mode="json")
         for key in _LIMIT_KEYS:
             generation.pop(key)
+        if generation["rules"]:
+            generation["rules"] = generation["rules"]["items"]  # wherever they were read from
         for key, value in _AS_BEFORE.items():
             if generation[key] == value:
                 generation.pop(key)

@@ -30,7 +30,10 @@ Reason = Literal[
     "truncated",
     "not_requested",
     "copy",
+    "near_copy",
     "repeat",
+    "rule",
+    "implausible",
     "surplus",
 ]
 # What endpoints call a reply that ends before the model meant it to.

@@ -35,7 +35,7 @@ class RDDGSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishe
     Args:
         sampling_strategy: imbalanced-learn's meaning; see `GenerationSettings`. Keys of a
             mapping are classes and its values sizes after sampling.
-        method: `rddg`, `epic`, `rddg_no_feedback` or `rddg_random_coreset`.
+        method: One of `config.GENERATIVE_METHODS`.
         random_state: The same state, data and replies give the same rows.
         categorical_features: Names or positions of columns whose numbers are categories;
             texts are categories without being named.
@@ -56,7 +56,7 @@ class RDDGSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishe
         self,
         *,
         sampling_strategy: str | float | dict[Any, int] = "auto",
-        method: str = "rddg",
+        method: str = "rddg_calibrated",
         random_state: int | None = 0,
         categorical_features: list[Any] | None = None,
         endpoint: EndpointSettings | None = None,

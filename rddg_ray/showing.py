@@ -15,7 +15,9 @@ from rich.table import Table as Grid
 from rddg_ray.evaluation.summary import LABELS, PAPER_METRICS, summarise
 from rddg_ray.printing import open_console, print_left_out
 from rddg_ray.runtime.chains import ENDED_BECAUSE
+from rddg_ray.runtime.made_lines import made_lines
 from rddg_ray.runtime.spending import Spending, spending_lines
+from rddg_ray.runtime.store import RunDirectory
 
 if TYPE_CHECKING:
     from rddg_ray.datasets import DatasetInfo
@@ -49,6 +51,8 @@ def show_result(result: Result, table: Table, path: Path, run_dir: Path) -> None
         grid.add_row(escape(label), str(n_real), str(int(counts.get(label, 0))), str(lacking))
     console.print(grid)
     _print_rejects(console, result.rejects)
+    for line in made_lines(RunDirectory(run_dir), result.rejects, run_dir):
+        console.print(line, markup=False, soft_wrap=True)
     _print_spending(console, result.spending, result.wall_s)
     for chain, reason in result.ended_because.items():
         if reason != "target":
@@ -122,7 +126,7 @@ def show_evaluation(found: FileEvaluation) -> None:
 def _copies_sentence(record: Mapping[str, object]) -> str:
     return (
         f"Copies of training rows among {record['n_rows']} of {record['method']}: "
-        f"{record['copy_share']:.1%} exact, {record['near_copy_share']:.1%} to six digits"
+        f"{record['copy_share']:.1%} exact, {record['near_copy_share']:.1%} or nearly"
     )
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from rddg_ray.batches import Positions, ReferenceBatches, requests
+from rddg_ray.batches import Positions, requests
+from rddg_ray.chain_rules import tell_words
 from rddg_ray.chain_state import (
     PROVENANCE,
-    Accepted,
     RoundInfo,
     State,
     accepted_frame,
@@ -22,20 +21,20 @@ from rddg_ray.chain_state import (
 )
 from rddg_ray.codes import Codes
 from rddg_ray.config import GENERATIVE_METHODS, GenerationSettings
-from rddg_ray.constraints import Rules
+from rddg_ray.constraints import Verdict
 from rddg_ray.errors import ConfigError, DataError
 from rddg_ray.exchange import Completion, Phase, Prompt, Usage
-from rddg_ray.feedback import FeedbackWriter
-from rddg_ray.measuring import Gauge
-from rddg_ray.novelty import Row, RowKey, row_key
-from rddg_ray.parsing import ParsedReply, RowParser
+from rddg_ray.method_parts import METHOD_PARTS
+from rddg_ray.near_copies import CopyRates
+from rddg_ray.parsing import RowParser
 from rddg_ray.prompts import PromptWriter
-from rddg_ray.quality import Quality, compare
-from rddg_ray.reply_length import Told
-from rddg_ray.reply_lines import prose
 from rddg_ray.reply_schema import reply_keys
-from rddg_ray.sifting import Sieve
+from rddg_ray.round_feedback import RoundFeedback, wanted
+from rddg_ray.row_rounds import RowRounds
+from rddg_ray.rule_replies import RulesReader
+from rddg_ray.shown_rows import ShownRows
 from rddg_ray.table import Table
+from rddg_ray.table_models import TableModels
 
 EndReason = Literal["target", "rounds", "empty_rounds", "budget"]
 
@@ -43,17 +42,11 @@ EndReason = Literal["target", "rounds", "empty_rounds", "budget"]
 # some for small targets.
 _ROUNDS_FACTOR, _SPARE_ROUNDS = 3, 20
 
-# Of relations or rules; strong models write some 5,000. A reply of a megabyte, quoted in every
-# later prompt, would be paid for again and again.
-_MAX_QUOTED_CHARACTERS = 20_000
-
 
 class Synthesis:
     """A chain of relations, constraints and generation rounds (a `Study`).
 
-    Methods: `epic` generates only, without rules and feedback; `rddg` is the whole chain;
-    `rddg_no_feedback` drops the report; `rddg_random_coreset` is `rddg` with a coreset that the
-    caller drew at random.
+    Which of these a method has, and in what form, `method_parts.METHOD_PARTS` says.
     """
 
     def __init__(
@@ -66,6 +59,8 @@ class Synthesis:
         random_state: int,
         targets: Mapping[str, int],
         chain: int = 0,
+        user_rules: Sequence[Verdict] = (),
+        models: TableModels | None = None,
     ) -> None:
         """Prepare a chain.
 
@@ -78,6 +73,10 @@ class Synthesis:
             random_state: Seeds codes, shuffles and draws, at least 0.
             targets: Rows to add by class (`batches.targets`).
             chain: Number of the chain; chains of one random state draw differently.
+            user_rules: A user's rules, verified on these rows (`constraints.user_rules`); rows
+                are held to them by every method.
+            models: Of this table under these settings, to be shared by many chains; made anew by
+                default.
 
         Raises:
             ConfigError: If the method or a target class is unknown, or the random state negative.
@@ -86,15 +85,12 @@ class Synthesis:
         _check(table, method, random_state, targets)
         self._table = table
         self._settings = settings
-        self._seed = (random_state, chain)
-        self._has_rules = method != "epic"
-        self._has_feedback = method in ("rddg", "rddg_random_coreset")
+        self._parts = METHOD_PARTS[method]
         self._targets = {label: targets.get(label, 0) for label in table.classes}
         self._max_rounds = settings.max_rounds or _default_rounds(self._targets, settings)
-        self._rows = {label: np.flatnonzero(table.labels == label) for label in table.classes}
-        self._coreset = self._rows if coreset is None else self._by_class(coreset)
-        self._columns = table.prompt_columns
-        codes = Codes.draw(self._columns, random_state) if settings.codes else Codes()
+        self._shown = ShownRows(table, coreset, settings, random_state=random_state, chain=chain)
+        columns = table.prompt_columns
+        codes = Codes.draw(columns, random_state) if settings.codes else Codes()
         self._writer = PromptWriter(
             table,
             codes,
@@ -102,29 +98,41 @@ class Synthesis:
             max_completion_tokens=_fixed_cap(settings),
             reply_format=settings.reply_format,
         )
-        is_json = settings.reply_format == "json_schema"
-        keys = reply_keys(self._columns) if is_json else None
-        self._parser = RowParser(self._columns, codes, table.classes, keys)
-        self._batches = ReferenceBatches(
-            self._rows,
-            settings.reference_rows_per_class,
-            random_state=random_state,
-            chain=chain,
+        is_checked = self._parts.rules == "checked"
+        self._rules = RulesReader(table, codes, user_rules, is_checked=is_checked)
+        self._models = models or TableModels(table, settings)
+        feedback = RoundFeedback(
+            self._parts,
+            self._models,
+            settings,
+            codes=codes,
+            class_name=self._writer.class_name,
+            rules=self._rules,
+            target=table.target,
         )
-        self._real_keys = frozenset() if settings.allow_copies else frozenset(table.row_keys())
-        self._gauge = Gauge(table.features, table.classes)
-        self._measured = self._gauge.of_frame(table.frame, list(table.labels))
-        self._feedback = FeedbackWriter(
-            self._gauge, settings.feedback, codes, self._writer.class_name
+        keys = reply_keys(columns) if settings.reply_format == "json_schema" else None
+        parser = RowParser(columns, codes, table.classes, keys)
+        self._rounds = RowRounds(
+            columns,
+            self._targets,
+            parts=self._parts,
+            models=self._models,
+            parser=parser,
+            feedback=feedback,
+            settings=settings,
         )
-        # Keys of the accepted rows of the latest state, so that a round need not redo them all.
-        self._known: tuple[tuple[Accepted, ...], set[RowKey]] = ((), set())
 
     def start(self) -> State:
         """Return the state before anything is asked."""
         nothing = dict.fromkeys(self._targets, 0)
-        phase: Phase = "relations" if self._has_rules else "generation"
-        return State(phase=phase, counts=nothing, asked=dict(nothing))
+        phase: Phase = "relations" if self._parts.has_relations else "generation"
+        return State(
+            phase=phase,
+            rules=self._rules.start(),
+            counts=nothing,
+            asked=dict(nothing),
+            surplus=dict(nothing),
+        )
 
     def is_done(self, state: State) -> bool:
         """Return whether the targets are met or a limit is reached."""
@@ -147,24 +155,22 @@ class Synthesis:
 
     def shortfall(self, state: State) -> dict[str, int]:
         """Return how many rows of each class are lacking."""
-        return {
-            label: max(target - state.counts.get(label, 0), 0)
-            for label, target in self._targets.items()
-        }
+        return self._rounds.shortfall(state)
 
     def ask(self, state: State) -> list[Prompt]:
         """Return the prompts of the next round; none if the chain is done."""
         if self.is_done(state):
             return []
         if state.phase == "relations":
-            return [self._writer.relations(self._shown_for_relations())]
+            return [self._writer.relations(self._shown.for_relations())]
         if state.phase == "constraints":
-            return [self._writer.constraints(state.relations)]
+            checkable = self._parts.rules == "checked"
+            return [self._writer.constraints(state.relations, checkable=checkable)]
         return [
             self._writer.generation(
-                self._batch(state, index),
+                self._shown.batch(state.n_generation_rounds, index),
                 request,
-                rules=state.rules.text,
+                rules=state.rules.shown,
                 feedback=state.feedback,
                 max_completion_tokens=self._cap(state, request),
             )
@@ -192,8 +198,10 @@ class Synthesis:
         )
         info = RoundInfo(state.round, state.phase, n_prompts, usage=usage)
         if state.phase == "generation":
-            return self._tell_rows(state, told, info, answers)
-        return _tell_words(told, info, answers[0])
+            requested = self._requests(state)
+            shown = [self._positions(state, index) for index in range(len(answers))]
+            return self._rounds.tell(state, told, info, answers, requested=requested, shown=shown)
+        return tell_words(told, info, answers[0], self._rules)
 
     def rows_frame(self, state: State) -> pd.DataFrame:
         """Return the accepted rows (see `chain_state.accepted_frame`)."""
@@ -203,36 +211,39 @@ class Synthesis:
         """Return the refused rows (see `chain_state.rejected_frame`)."""
         return rejected_frame(state)
 
-    def _by_class(self, positions: Sequence[int]) -> dict[str, Positions]:
-        unique = np.unique(np.asarray(positions, dtype=np.int64))
-        labels = self._table.labels[unique]
-        # A class that the coreset leaves out would leave the model without an example of it.
-        return {
-            label: unique[labels == label] if (labels == label).any() else rows
-            for label, rows in self._rows.items()
-        }
+    def rules_record(self, state: State) -> dict[str, Any]:
+        """Return the rules and what became of each, as JSON values (`Rules.to_record`)."""
+        return state.rules.to_record()
 
-    def _shown_for_relations(self) -> dict[str, Positions]:
-        rng = np.random.default_rng([*self._seed, 0])
-        size = self._settings.relation_rows_per_class
-        return {
-            label: rng.choice(rows, size=min(size, len(rows)), replace=False)
-            for label, rows in self._coreset.items()
-        }
+    def judge_lines(self) -> list[str]:
+        """Return what the models that judge classes know of each, a line a class.
 
-    def _batch(self, state: State, index: int) -> dict[str, Positions]:
-        number = state.n_generation_rounds * self._settings.batches_per_round + index
-        return self._batches.batch(number)
+        Empty where the method has no such stage or it is switched off.
+        """
+        models = self._rounds.plausibility
+        return [] if models is None else [str(judge) for judge in models.judges.values()]
+
+    def natural_copies(self) -> CopyRates:
+        """Return how many training rows have a copy among the other training rows."""
+        return self._models.natural_copies
 
     def _requests(self, state: State) -> list[dict[str, int]]:
-        settings = self._settings
+        settings, needs = self._settings, self.shortfall(state)
+        most = self._rounds.rows_per_round
+        by_rate = wanted(state, needs, most) if self._parts.has_rates else None
         return requests(
-            self.shortfall(state),
+            needs,
             n_prompts=settings.batches_per_round,
             rows_per_class=settings.request_rows_per_class,
             accepted=state.counts,
             asked=state.asked,
+            wanted=by_rate,
         )
+
+    def _positions(self, state: State, index: int) -> Positions:
+        """Return the positions of all rows that prompt `index` of the round shows."""
+        batch = self._shown.batch(state.n_generation_rounds, index)
+        return np.concatenate(list(batch.values()))
 
     def _cap(self, state: State, request: Mapping[str, int]) -> int | None:
         """Return the cap that is learned, or None where none is or too few replies were seen."""
@@ -245,111 +256,10 @@ class Synthesis:
             return 0
         return len(self._requests(state)) if state.phase == "generation" else 1
 
-    def _tell_rows(
-        self, state: State, told: State, info: RoundInfo, answers: Sequence[Completion]
-    ) -> tuple[State, RoundInfo]:
-        known = self._known_keys(state)
-        sieve = Sieve(
-            self._columns,
-            self.shortfall(state),
-            self._real_keys,
-            known,
-            self._settings.allow_repeats,
-        )
-        replies = [self._parser.parse(answer.text, answer.finish_reason) for answer in answers]
-        for index, reply in enumerate(replies):
-            sieve.sift(reply, state.round, index)
-        requested = self._requests(state)
-        asked: Counter[str] = Counter()
-        for request in requested:
-            asked.update(request)
-        quality = self._quality(state, sieve.fresh, len(answers))
-        told = self._after(state, told, sieve, asked)
-        if self._settings.max_completion_tokens == "auto":
-            told = replace(told, lengths=state.lengths.after(_lengths(requested, replies, answers)))
-        told = replace(told, feedback=self._feedback.write(quality) if quality else "")
-        known |= sieve.seen
-        self._known = (told.accepted, known)
-        return told, replace(
-            info,
-            requested=dict(asked),
-            accepted=sieve.taken,
-            rejected=sieve.reasons,
-            quality=quality,
-            feedback=told.feedback,
-            notes=_notes(answers),
-        )
-
-    def _after(self, state: State, told: State, sieve: Sieve, asked: Mapping[str, int]) -> State:
-        taken = sieve.taken
-        return replace(
-            told,
-            n_generation_rounds=state.n_generation_rounds + 1,
-            accepted=(*state.accepted, *sieve.accepted),
-            rejected=(*state.rejected, *sieve.rejected),
-            counts={label: n_rows + taken[label] for label, n_rows in state.counts.items()},
-            asked={label: n_rows + asked[label] for label, n_rows in state.asked.items()},
-            empty_rounds=0 if any(taken.values()) else state.empty_rounds + 1,
-        )
-
-    def _known_keys(self, state: State) -> set[RowKey]:
-        accepted, keys = self._known
-        if accepted is state.accepted:
-            return keys
-        return {row_key(self._columns, row) for batch in state.accepted for row in batch.values}
-
-    def _quality(self, state: State, rows: Sequence[Row], n_prompts: int) -> Quality | None:
-        """Return the round's new rows against all that its prompts showed."""
-        if not self._has_feedback or not rows:
-            return None
-        shown = [at for index in range(n_prompts) for at in self._batch(state, index).values()]
-        real = self._measured.take(np.unique(np.concatenate(shown)))
-        return compare(real, self._gauge.of_rows(rows), self._gauge)
-
-
-def _tell_words(told: State, info: RoundInfo, answer: Completion) -> tuple[State, RoundInfo]:
-    words, notes = _words(prose(answer.text), info.phase)
-    if info.phase == "relations":
-        told = replace(told, phase="constraints", relations=words)
-    else:
-        told = replace(told, phase="generation", rules=Rules(words))
-    return told, replace(info, notes=notes)
-
-
-def _words(text: str, phase: Phase) -> tuple[str, tuple[str, ...]]:
-    """Return words fit to be quoted in every prompt to come, and notes on what is wrong."""
-    if not text:
-        return text, (f"the reply on {phase} is empty; the chain goes on without",)
-    if len(text) <= _MAX_QUOTED_CHARACTERS:
-        return text, ()
-    note = f"of {len(text)} characters on {phase} the first {_MAX_QUOTED_CHARACTERS} are used"
-    return text[:_MAX_QUOTED_CHARACTERS], (note,)
-
 
 def _fixed_cap(settings: GenerationSettings) -> int | None:
     cap = settings.max_completion_tokens
     return None if cap == "auto" else cap
-
-
-def _lengths(
-    requested: Sequence[Mapping[str, int]],
-    replies: Sequence[ParsedReply],
-    answers: Sequence[Completion],
-) -> list[Told]:
-    return [
-        Told(sum(request.values()), len(reply.rows) + len(reply.rejects), answer)
-        for request, reply, answer in zip(requested, replies, answers, strict=True)
-    ]
-
-
-def _notes(answers: Sequence[Completion]) -> tuple[str, ...]:
-    return tuple(
-        [
-            f"prompt {index}: the reply is empty (finish reason {answer.finish_reason!r})"
-            for index, answer in enumerate(answers)
-            if not answer.text.strip()
-        ]
-    )
 
 
 def _default_rounds(targets: Mapping[str, int], settings: GenerationSettings) -> int:

@@ -155,6 +155,105 @@ def test_the_same_command_asks_nothing_again_and_another_one_starts_anew(rddg, t
     assert len(list((tmp_path / "runs").glob("in-*"))) == 2
 
 
+RANGE = {"type": "range", "column": "age", "low": 0, "name": "grown"}
+
+
+@pytest.mark.parametrize(
+    ("rules", "named"),
+    [
+        ([RANGE, RANGE | {"column": "pulse"}], ["rule 2 ('grown')", "column = 'pulse'"]),
+        ([RANGE | {"lo": 3}], ["rule 1 ('grown')", "lo"]),
+        ([RANGE | {"low": "high"}], ["rule 1 ('grown')", "low = 'high'"]),
+        ([RANGE | {"type": "rank"}], ["rule 1 ('grown')", "type = 'rank'"]),
+        ([RANGE | {"low": 500}], ["rule 1 ('grown')", "'age'", "0 of the 40 real rows"]),
+        ([], ["rules = []", "at least one rule"]),
+    ],
+)
+def test_a_wrong_file_of_rules_is_named_down_to_the_key_before_anything_is_asked(
+    rddg, tmp_path, rules, named
+):
+    people().to_csv("in.csv", index=False)
+    file = tmp_path / "mine.yaml"
+    file.write_text(json.dumps({"rules": rules}))
+    with serve_in_thread(EmbeddedSettings()) as server:
+        endpoint = ("--base-url", server.base_url, "--model", "embedded-sampler")
+        command = ("generate", "in.csv", "-t", "state", "-n", "5", *endpoint, "--rules", file,
+                   "--run-dir", "kept")  # fmt: skip
+        code, _, err = rddg(*command)
+        assert code == 78
+        for text in ("mine.yaml", *named):
+            assert text in err
+        assert server.n_requests == 0
+        # Once it is right, the same command goes through.
+        file.write_text(json.dumps({"rules": [RANGE]}))
+        assert rddg(*command)[0] == 0
+    code, _, err = rddg("preview", "in.csv", "-t", "state", "--rules", "none.yaml")
+    assert code == 78
+    assert "none.yaml: there is no such file" in err
+
+
+def test_a_run_s_settings_name_a_wrong_rule_too(rddg, tmp_path):
+    people().to_csv("in.csv", index=False)
+    (tmp_path / "mine.yaml").write_text(json.dumps({"rules": [RANGE | {"low": 500}]}))
+    settings = {"output": "kept", "tables": [{"path": "in.csv", "target": "state"}],
+                "generation": {"rules": "mine.yaml"}}  # fmt: skip
+    (tmp_path / "run.yaml").write_text(json.dumps(settings))
+    code, _, err = rddg("run", "run.yaml", "--no-ray")
+    assert code == 78
+    assert "mine.yaml (table 'in'): rule 1 ('grown')" in err
+    assert not (tmp_path / "kept").exists()
+
+
+def test_the_rules_of_a_run_are_shown_with_what_the_real_rows_say(rddg, tmp_path):
+    people(120, 30).to_csv("in.csv", index=False)
+    (tmp_path / "mine.json").write_text(json.dumps({"rules": [RANGE]}))
+    command = ("generate", "in.csv", "-t", "state", "--run-dir", "kept", "--rules", "mine.json")
+    assert rddg(*command, "-n", "20")[0] == 0
+    code, out, _ = rddg("rules", "kept")
+    assert code == 0
+    assert "Rules for in by rddg_calibrated, 1 chain: " in out
+    [line] = [line for line in out.splitlines() if '"age" is at least 0' in line]
+    assert "kept" in line
+    assert "user" in line
+    assert "holds in all of 120 real rows" in line
+    code, out, _ = rddg("rules", "kept", "--json")
+    entries = json.loads(out)
+    assert {"kept", "dropped"} <= {entry["state"] for entry in entries}
+    code, out, _ = rddg("rules", "kept", "--json", "--dropped")
+    assert json.loads(out) == [entry for entry in entries if entry["state"] != "kept"]
+    code, out, _ = rddg("rules", "kept", "--chain", "rddg_calibrated/g0/0")
+    assert "In the words of the model, chain rddg_calibrated/g0/0:" in out
+    code, _, err = rddg("rules", "kept", "--chain", "rddg/g0/7")
+    assert code == 73
+    assert "there is no chain 'rddg/g0/7'; known: rddg_calibrated/g0/0" in err
+    assert rddg("rules", "nowhere")[0] == 73
+
+
+def test_the_summary_says_what_was_refused_as_copies_judged_ruled_and_said(rddg):
+    table = people(150, 40)
+    table.loc[table["state"] == "ill", "weight"] += 40
+    table.to_csv("in.csv", index=False)
+    flaws = EmbeddedSettings(copy_share=0.5, bias=0.8)
+    with serve_in_thread(flaws) as server:
+        options = ("--base-url", server.base_url, "--model", "embedded-sampler")
+        code, out, _ = rddg("generate", "in.csv", "-t", "state", *options, "-n", "150",
+                            "--run-dir", "kept")  # fmt: skip
+    assert code == 0
+    made = pd.read_csv("in-synthetic.csv", dtype="str")
+    real = pd.read_csv("in.csv", dtype="str")
+    assert not {*made.itertuples(index=False)} & {*real.itertuples(index=False)}
+    refused = re.search(r"Refused: .*?\bcopy (\d+)", out)
+    copies = re.search(r"Copies refused: (\d+) equal and \d+ nearly equal to a real row, "
+                       r"\d+ of them to one that the prompt showed; of the real rows themselves "
+                       r"0\.0% equal another one, [\d.]+% equal or nearly equal", out)  # fmt: skip
+    assert refused[1] == copies[1]
+    assert int(copies[1]) > 30
+    assert re.search(r"Implausible to models of the real rows: \d+ of \d+ rows of class 'ill'", out)
+    assert re.search(r"Rules: \d+ kept, \d+ dropped, \d+ not read; see rddg rules kept", out)
+    assert re.search(r"Calibration: [1-9]\d* figures said over \d+ rounds, most often the ", out)
+    assert "For each of 150 accepted rows: " in out
+
+
 def test_a_run_directory_of_another_run_is_refused_with_what_to_do(rddg):
     people().to_csv("in.csv", index=False)
     command = ("generate", "in.csv", "-t", "state", "--run-dir", "kept")
@@ -412,7 +511,7 @@ def test_the_journal_shows_sums_and_any_call_in_full(rddg):
     assert code == 0
     assert "generation" in out
     assert "possibly paid twice 0" in out
-    code, out, _ = rddg("journal", "run", "--call", "in/rddg/g0/0/2/0")
+    code, out, _ = rddg("journal", "run", "--call", "in/rddg_calibrated/g0/0/2/0")
     assert code == 0
     assert "## Rules" in out
     assert "reply of embedded-sampler (stop)" in out

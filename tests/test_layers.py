@@ -21,7 +21,9 @@ LINES = (
     ("errors",),
     # 2
     ("exchange", "study", "schema", "strict"),
+    ("rules_file",),
     ("config", "metadata", "reply_length"),
+    ("method_parts",),
     # 3
     ("texts", "output", "spelling"),
     ("inference",),
@@ -29,18 +31,22 @@ LINES = (
     ("table",),
     ("reading",),
     # 4
-    ("datasets", "coreset", "relations", "constraints", "batches", "novelty", "plausibility"),
+    ("datasets", "coreset", "relations", "constraints", "batches", "novelty"),
     ("measuring",),
-    ("quality",),
+    ("quality", "near_copies", "plausibility"),
     # 5
     ("codes",),
     ("cell_text",),
     ("reply_lines", "json_reply", "reply_schema"),
     ("prompts", "parsing"),
+    ("rule_replies",),
     ("feedback",),
     # 6
-    ("calibration", "chain_state"),
-    ("sifting",),
+    ("calibration",),
+    ("chain_state", "table_models"),
+    ("sifting", "chain_rules"),
+    ("round_feedback", "shown_rows"),
+    ("row_rounds",),
     ("synthesis",),
     ("evaluation",),
     # 7
@@ -49,7 +55,7 @@ LINES = (
     ("runtime",),
     # 9
     ("sampler", "printing"),
-    ("showing", "showing_ahead"),
+    ("showing", "showing_ahead", "showing_rules"),
     ("", "cli"),
     ("__main__",),
 )

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from rddg_ray.batches import targets
 from rddg_ray.chain_state import RoundInfo, State
 from rddg_ray.config import GENERATIVE_METHODS, GenerationSettings, RunSettings
 from rddg_ray.exchange import CallId, Completion, Endpoint, Prompt, Usage
-from rddg_ray.llm.journal import find, read_replies
+from rddg_ray.method_parts import METHOD_PARTS
 from rddg_ray.runtime.leaving import CallLeftError
-from rddg_ray.runtime.loop import replay_study, run_study
+from rddg_ray.runtime.loop import run_study
+from rddg_ray.runtime.sharing import models_of, rules_of
 from rddg_ray.synthesis import Synthesis
 from rddg_ray.table import Table
 
@@ -87,6 +86,7 @@ class ChainOutcome:
         model: Name the endpoint gave.
         relations: The model's analysis.
         rules: The model's rules.
+        n_calibrated_rounds: Rounds that calibration learned of.
     """
 
     spec: ChainSpec
@@ -99,6 +99,7 @@ class ChainOutcome:
     model: str
     relations: str
     rules: str
+    n_calibrated_rounds: int = 0
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> ChainOutcome:
@@ -124,6 +125,7 @@ class ChainWork:
         journal: Folder of replies.
         epoch: Of this start of the run; part of the journal files' names.
         rounds: Rounds that each chain was run for, by its name; for gathering.
+        recorded: Names of the chains whose calibration is written down; for gathering.
     """
 
     specs: Sequence[ChainSpec]
@@ -133,6 +135,7 @@ class ChainWork:
     journal: Path
     epoch: int
     rounds: Mapping[str, int] = field(default_factory=dict)
+    recorded: frozenset[str] = frozenset()
 
     @property
     def fingerprint(self) -> str:
@@ -148,8 +151,10 @@ def list_chains(settings: RunSettings, tables: Mapping[str, Table]) -> list[Chai
     """Return every chain of a run, tables in order, methods in order.
 
     Raises:
-        ConfigError: If a sampling strategy does not fit a table.
+        ConfigError: If a sampling strategy, or a rule of the user's, does not fit a table.
     """
+    for table in tables.values():
+        rules_of(table, settings.generation)  # before the first call is paid for
     generative = [method for method in settings.methods if method in GENERATIVE_METHODS]
     return [
         spec
@@ -194,7 +199,7 @@ def build_study(
         settings: The run's settings.
     """
     # Repetitions and methods draw from streams of their own, whatever the run's random state.
-    method = GENERATIVE_METHODS.index(spec.method)
+    method = METHOD_PARTS[spec.method].stream
     stream = np.random.SeedSequence([settings.random_state, spec.generator_state, method])
     return Synthesis(
         table,
@@ -204,6 +209,8 @@ def build_study(
         random_state=int(stream.generate_state(1)[0]),
         chain=spec.index,
         targets=spec.targets,
+        user_rules=rules_of(table, settings.generation),
+        models=models_of(table, settings.generation),
     )
 
 
@@ -233,21 +240,6 @@ async def run_chain(
     return outcome_of(spec, study, state)
 
 
-def replay_chain(work: ChainWork, spec: ChainSpec, study: Synthesis) -> State:
-    """Return the chain's state after the rounds it was run for, from the replies on record.
-
-    Raises:
-        StoreError: If a call is on record with another prompt.
-    """
-    replies = read_replies(work.journal, spec.dataset, spec.name)
-    fingerprint = work.settings.fingerprint()
-
-    def answer(prompt: Prompt, round_: int, position: int) -> Completion | None:
-        return find(replies, prompt, spec.call(round_, position), fingerprint, work.journal)
-
-    return replay_study(study, answer, work.rounds[spec.name])
-
-
 def outcome_of(spec: ChainSpec, study: Synthesis, state: State) -> ChainOutcome:
     """Return what became of a chain in this state."""
     rejects = study.rejects_frame(state)
@@ -262,45 +254,5 @@ def outcome_of(spec: ChainSpec, study: Synthesis, state: State) -> ChainOutcome:
         model=state.model,
         relations=state.relations,
         rules=state.rules.text,
+        n_calibrated_rounds=state.calibration.round if state.calibration else 0,
     )
-
-
-def replayed_rows(work: ChainWork, specs: Sequence[ChainSpec]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Replay chains of one table and return their accepted rows and their rejects, in order.
-
-    Rows are in the table's output types; both say where each row comes from.
-
-    Raises:
-        StoreError: If the replies on record are not those that the chains ask for.
-    """
-    # How far a chain went was decided by the limits of its day, not by today's.
-    limits = {"max_rounds": sys.maxsize, "max_empty_rounds": sys.maxsize, "max_calls": None}
-    generation = work.settings.generation.model_copy(update=limits)
-    unlimited = work.settings.model_copy(update={"generation": generation})
-    rows, rejects = [], []
-    for spec in specs:
-        table = work.tables[spec.dataset]
-        study = build_study(spec, table, work.coreset(spec), unlimited)
-        state = replay_chain(work, spec, study)
-        accepted = table.to_output(study.rows_frame(state), n_before=spec.n_before)
-        rows.append(_with_provenance(accepted, spec, state.model))
-        rejects.append(_with_provenance(study.rejects_frame(state), spec, state.model))
-    return _joined(rows), _joined(rejects)
-
-
-def _joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    # A frame without rows has columns without a type, which would spoil those of the others.
-    return pd.concat([f for f in frames if len(f)] or frames[:1], ignore_index=True)
-
-
-def _with_provenance(frame: pd.DataFrame, spec: ChainSpec, model: str) -> pd.DataFrame:
-    values = (spec.dataset, spec.method, spec.generator_state, spec.name, model)
-    columns = {
-        name: pd.Series(
-            [value] * len(frame),
-            index=frame.index,
-            dtype="int64" if isinstance(value, int) else "str",
-        )
-        for name, value in zip(PROVENANCE, values, strict=True)
-    }
-    return pd.concat([frame, pd.DataFrame(columns, index=frame.index)], axis=1)

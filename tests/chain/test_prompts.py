@@ -11,6 +11,7 @@ import pytest
 
 from rddg_ray.codes import Codes
 from rddg_ray.config import EmbeddedSettings
+from rddg_ray.constraints import GrammarReader, split_reply
 from rddg_ray.exchange import Prompt
 from rddg_ray.llm.embedded.columns import read_columns
 from rddg_ray.llm.embedded.replying import reply
@@ -195,6 +196,22 @@ def test_the_embedded_reader_reads_a_cut_list_and_answers_with_values_of_the_col
     text = reply([("user", prompt.user)], EmbeddedSettings(malformed_share=0.0))
     parsed = RowParser(table.prompt_columns, codes, table.classes).parse(text)
     assert len(parsed.rows) == 16
+
+
+def test_the_example_of_the_rules_prompt_is_in_the_grammar(hostile: Table) -> None:
+    user = PromptWriter(hostile, Codes()).constraints("r").user
+    items = split_reply(user.partition("For example:")[2]).items
+    rows = {"width": [1.5, 2.5], "height": [2.5, 1.5], "area": [3.7, 3.8], "kind": ["X1", "X2"]}
+    frame = pd.DataFrame({**{k: v * 2 for k, v in rows.items()}, "y": ["a", "b"] * 2})
+    table = from_frame(frame, "y")
+    reader = GrammarReader(table.prompt_columns, table.frame, source="user")
+    assert [type(reader.read(item, "r").body).__name__ for item in items] == ["Range", "Formula"]
+
+
+def test_the_grammar_costs_less_than_400_tokens_of_the_rules_prompt(hostile: Table) -> None:
+    user = PromptWriter(hostile, Codes()).constraints("r").user
+    # A token of English holds about four characters.
+    assert len(user.partition("Then repeat")[2]) < 1600
 
 
 def test_a_json_prompt_names_every_key_and_carries_the_schema(hostile: Table, codes: Codes) -> None:

@@ -4,46 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rddg_ray.novelty import copy_rate
-from rddg_ray.schema import Column
+from rddg_ray.measuring import Gauge
+from rddg_ray.near_copies import NearCopies
+from rddg_ray.novelty import RowKey
+from rddg_ray.relations import is_number
 from rddg_ray.table import Table
 
 TEST_ROWS = "test rows"
 
-_DIGITS = 6
 
-
-def copy_shares(train: Table, rows: Table) -> dict[str, float]:
-    """Return which share of rows equals a real training row, target included.
+def copy_shares(real: Table, rows: Table) -> dict[str, float]:
+    """Return which share of rows equals a real row, class included.
 
     Args:
-        train: Real training rows.
+        real: Real training rows.
         rows: Synthetic rows under the same schema; or held-out real rows, whose share is the
             natural one to compare with.
 
     Returns:
-        `copy_share`: equal cell by cell, as written; `near_copy_share`: equal once numbers are
-        cut to six significant digits, so that a mean written as 2.0135 still counts as the
-        2.013504330446369 it was copied from. Both in [0, 1]; 0 for no rows.
+        `copy_share`: equal cell by cell, as written; `near_copy_share`: exact, or near by
+        `near_copies.NearCopies`: equal words and every number within half its column's spacing,
+        so that a mean written as 2.0135 still counts as the 2.013504330446369 it was copied
+        from. Both in [0, 1]; 0 for no rows.
     """
-    return {
-        "copy_share": copy_rate(rows.row_keys(), train.row_keys()),
-        "near_copy_share": copy_rate(_near_keys(rows), _near_keys(train)),
-    }
+    if not len(rows):
+        return {"copy_share": 0.0, "near_copy_share": 0.0}
+    known = frozenset(real.row_keys())
+    exact = [key in known for key in rows.row_keys()]
+    near = [same or key is not None for same, key in zip(exact, _near(real, rows), strict=True)]
+    return {"copy_share": sum(exact) / len(rows), "near_copy_share": sum(near) / len(rows)}
 
 
-def _near_keys(table: Table) -> list[tuple[str, ...]]:
-    columns = [
-        [_near_text(column, value) for value in table.frame[column.name].to_list()]
-        for column in table.prompt_columns
-    ]
-    return list(zip(*columns, strict=True))
+def shown_copy_share(train: Table, shown: Table, rows: Table) -> float:
+    """Return which share of rows copies a shown row, exactly or nearly, in [0, 1].
+
+    Args:
+        train: Real training rows, whose spacings say what is near.
+        shown: Those of them that prompts showed.
+        rows: Synthetic rows, or held-out real ones to compare with; 0 for none.
+    """
+    known = frozenset(shown.row_keys())
+    pairs = zip(rows.row_keys(), _near(train, rows), strict=True)
+    return sum(key in known or near in known for key, near in pairs) / max(len(rows), 1)
 
 
-def _near_text(column: Column, value: object) -> str:
-    if column.kind == "numerical" and isinstance(value, float):
-        return f"{value:.{_DIGITS}g}"
-    return column.encode(value)
+def _near(real: Table, rows: Table) -> list[RowKey | None]:
+    """Return the key of the nearest real row that is near, for each row."""
+    if not len(real) or not len(rows) or not any(is_number(column) for column in real.features):
+        # Words alone are equal or not.
+        return [None] * len(rows)
+    labels = [[str(label) for label in table.labels] for table in (real, rows)]
+    gauge = Gauge(real.features, sorted({*labels[0], *labels[1]}))
+    finder = NearCopies(gauge, gauge.of_frame(real.frame, labels[0]))
+    keys = real.row_keys()
+    places = finder.of_measured(gauge.of_frame(rows.frame, labels[1]))
+    return [None if place is None else keys[place] for place in places]
 
 
 def copy_table(

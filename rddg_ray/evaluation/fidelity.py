@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from rddg_ray.errors import DataError
+from rddg_ray.evaluation.fidelity_arrays import Coded, Coding
+from rddg_ray.evaluation.fidelity_columns import category_figures, number_figures
+from rddg_ray.evaluation.fidelity_pairs import Pairs, correlation_matrix, means, pair_figures
+from rddg_ray.evaluation.readings import ALL, SCOPES
 from rddg_ray.schema import Column
 from rddg_ray.table import Table
 
 FLOOR = "bootstrap of real rows"
-ALL = "all"
+MIN_ROWS = 2
+"""Rows a side needs before it is compared."""
 
-# Equal bins do not change when both sides are scaled by the real mean and standard deviation, as
-# is usual before: so nothing is scaled.
-_N_BINS = 50
-_KL_FLOOR = 1e-6
+Figures = dict[tuple[str, str], float]
 
 
-def divergence(real: np.ndarray, synthetic: np.ndarray) -> float:
-    """Return KL(real || synthetic) of two shares over the same bins, in nats.
+def of_scope(table: Table, train: Table, scope: str) -> Table:
+    """Return all rows, or those of the training rows' rare class.
 
-    Args:
-        real: Counts or shares, shape `(n_bins,)`.
-        synthetic: The same bins of the synthetic rows; 1e-6 is added to its shares, so that an
-            empty bin costs much but not infinitely.
-
-    Returns:
-        At least about 0; 13.8 for disjoint rows.
-
-    References:
-        Cover & Thomas (2006), Elements of Information Theory, section 2.3.
+    Raises:
+        DataError: If the scope is neither `all` nor `rare`.
     """
-    p, q = real / real.sum(), synthetic / synthetic.sum() + _KL_FLOOR
-    known = p > 0
-    return float(np.sum(p[known] * np.log(p[known] / q[known])))
+    if scope not in SCOPES:
+        raise DataError(f"scope: {scope!r} is not one of {list(SCOPES)}")
+    return table if scope == ALL else table.take(np.flatnonzero(table.labels == train.rare_class))
 
 
 def column_figures(column: Column, real: pd.Series, synthetic: pd.Series) -> dict[str, float]:
@@ -48,52 +43,29 @@ def column_figures(column: Column, real: pd.Series, synthetic: pd.Series) -> dic
         synthetic: Canonical cells of synthetic rows, shape `(m_rows,)`.
 
     Returns:
-        `kl` (50 equal bins over the union of both ranges, or one a category), `distance` (the
-        Kolmogorov-Smirnov statistic of numbers, the total variation of categories, in [0, 1]),
-        `missing_difference` (share missing, synthetic minus real), and for numbers
-        `mean_difference` and `std_ratio`, in units of the real standard deviation.
+        `missing_difference` (share missing, synthetic minus real) and, where both sides have
+        known cells, those of `fidelity_columns.number_figures` or `category_figures`.
 
     Raises:
         DataError: If either side has no row.
     """
     if len(real) == 0 or len(synthetic) == 0:
         raise DataError(f"column {column.name!r}: there are no rows to compare")
-    missing = float(synthetic.isna().mean() - real.isna().mean())
-    figures = {"missing_difference": missing}
+    figures = {"missing_difference": float(synthetic.isna().mean() - real.isna().mean())}
     known, made = real.dropna(), synthetic.dropna()
     if len(known) == 0 or len(made) == 0:
         return figures
     if column.kind in ("numerical", "datetime"):
-        return figures | _number_figures(known.to_numpy(float), made.to_numpy(float))
-    return figures | _category_figures(known, made)
+        return figures | number_figures(known.to_numpy(float), made.to_numpy(float))
+    values = sorted(set(known) | set(made))
+    counts = [part.value_counts().reindex(values, fill_value=0).to_numpy(np.float64)
+              for part in (known, made)]  # fmt: skip
+    return figures | category_figures(*counts)
 
 
-def _number_figures(real: np.ndarray, synthetic: np.ndarray) -> dict[str, float]:
-    from scipy.stats import ks_2samp
-
-    low, high = min(real.min(), synthetic.min()), max(real.max(), synthetic.max())
-    edges = np.linspace(low, high, _N_BINS + 1) if high > low else np.array([low, low + 1.0])
-    counts = [np.histogram(values, edges)[0] for values in (real, synthetic)]
-    spread = real.std() or 1.0
-    return {
-        "kl": divergence(*counts),
-        # The p-value is not used, so its cheap form will do.
-        "distance": float(ks_2samp(real, synthetic, method="asymp").statistic),
-        "mean_difference": float((synthetic.mean() - real.mean()) / spread),
-        "std_ratio": float(synthetic.std() / spread),
-    }
-
-
-def _category_figures(real: pd.Series, synthetic: pd.Series) -> dict[str, float]:
-    values = sorted(set(real) | set(synthetic))
-    shares = [
-        part.value_counts(normalize=True).reindex(values, fill_value=0.0).to_numpy()
-        for part in (real, synthetic)
-    ]
-    return {
-        "kl": divergence(*shares),
-        "distance": float(np.abs(shares[0] - shares[1]).sum() / 2),
-    }
+def likeness(figures: Mapping[str, float]) -> float:
+    """Return a column's KS or TV complement; NaN where nothing is known of it."""
+    return figures.get("ks_complement", figures.get("tv_complement", float("nan")))
 
 
 def correlations(real: Table, synthetic: Table) -> tuple[np.ndarray, np.ndarray]:
@@ -105,33 +77,76 @@ def correlations(real: Table, synthetic: Table) -> tuple[np.ndarray, np.ndarray]
     Returns:
         Two matrices, shape `(1 + n_features, 1 + n_features)`, in `prompt_columns` order.
     """
-    coded = [_coded(column, real, synthetic) for column in real.prompt_columns]
-    return _pearson(np.column_stack([c[0] for c in coded])), _pearson(
-        np.column_stack([c[1] for c in coded])
-    )
+    coding = Coding((real, synthetic))
+    first, second = coding.of(real), coding.of(synthetic)
+    fill = means(first)
+    return correlation_matrix(coding, first, fill), correlation_matrix(coding, second, fill)
 
 
-def _coded(column: Column, real: Table, synthetic: Table) -> tuple[np.ndarray, np.ndarray]:
-    parts = [real.frame[column.name], synthetic.frame[column.name]]
-    if column.kind in ("numerical", "datetime"):
-        fill = float(parts[0].mean()) if parts[0].notna().any() else 0.0
-        first, second = (part.fillna(fill).to_numpy(dtype=np.float64) for part in parts)
-        return first, second
-    texts = [part.fillna("").to_list() for part in parts]
-    codes = {text: float(code) for code, text in enumerate(sorted(set(texts[0]) | set(texts[1])))}
-    first, second = (np.array([codes[text] for text in cells]) for cells in texts)
-    return first, second
+def associations(real: Table, synthetic: Table) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mixed associations of both tables; see `fidelity_pairs.Pairs.association`.
+
+    Returns:
+        Two matrices, shape `(1 + n_features, 1 + n_features)`, in `prompt_columns` order.
+    """
+    coding = Coding((real, synthetic))
+    first, second = coding.of(real), coding.of(synthetic)
+    fill = means(first)
+    return Pairs(coding, first, fill).association, Pairs(coding, second, fill).association
 
 
-def _pearson(X: np.ndarray) -> np.ndarray:
-    centred = X - X.mean(axis=0)
-    norms = np.sqrt((centred**2).sum(axis=0))
-    # Rounding leaves a constant column a norm near 1e-14 of its size, not 0.
-    is_flat = norms <= 1e-9 * np.sqrt(len(X)) * np.maximum(1.0, np.abs(X).max(axis=0))
-    scaled = np.where(is_flat, 0.0, centred / np.where(is_flat, 1.0, norms))
-    matrix: np.ndarray = np.clip(scaled.T @ scaled, -1.0, 1.0)
-    np.fill_diagonal(matrix, 1.0)
-    return matrix
+def measure(coding: Coding, real: Coded, synthetic: Coded) -> Figures:
+    """Return every fidelity figure of two sets of rows, by column (or `all`) and metric.
+
+    Args:
+        coding: Of both.
+        real: At least one row.
+        synthetic: At least one row.
+
+    Returns:
+        For each feature its figures of `fidelity_columns`; for `all` the means of `kl`, `js`,
+        `ks_complement` and `tv_complement` over the features that have them,
+        `column_similarity`, and the figures of `fidelity_pairs.pair_figures`, the target among
+        the columns.
+    """
+    found: Figures = {}
+    for place, column in enumerate(coding.columns[1:], start=1):
+        for metric, value in _column(coding, place, real, synthetic).items():
+            found[column.name, metric] = value
+    return found | {(ALL, m): value for m, value in _whole(coding, found).items()} | {
+        (ALL, metric): value for metric, value in pair_figures(coding, real, synthetic).items()
+    }  # fmt: skip
+
+
+def _column(coding: Coding, place: int, real: Coded, synthetic: Coded) -> dict[str, float]:
+    if place in coding.numbers:
+        at = coding.numbers.index(place)
+        cells = [rows.numbers[:, at] for rows in (real, synthetic)]
+        is_missing = [np.isnan(values) for values in cells]
+        known = [values[~gone] for values, gone in zip(cells, is_missing, strict=True)]
+        shares = [float(gone.mean()) for gone in is_missing]
+        figures = number_figures(*known) if min(map(len, known)) else {}
+    else:
+        at = coding.words.index(place)
+        n_levels = len(coding.levels[at])
+        counts = [np.bincount(rows.codes[:, at], minlength=n_levels).astype(np.float64)
+                  for rows in (real, synthetic)]  # fmt: skip
+        skipped = int(coding.may_miss(at))
+        shares = [float(part[:skipped].sum() / part.sum()) for part in counts]
+        counts = [part[skipped:] for part in counts]
+        figures = category_figures(*counts) if min(part.sum() for part in counts) else {}
+    return {"missing_difference": shares[1] - shares[0], **figures}
+
+
+def _whole(coding: Coding, found: Figures) -> dict[str, float]:
+    names = {column.name for column in coding.columns[1:]}
+    whole = {}
+    for metric in ("kl", "js", "ks_complement", "tv_complement"):
+        values = [value for (name, m), value in found.items() if m == metric and name in names]
+        if values:
+            whole[metric] = float(np.mean(values))
+    alike = [value for (_, m), value in found.items() if m in ("ks_complement", "tv_complement")]
+    return whole | ({"column_similarity": float(np.mean(alike))} if alike else {})
 
 
 def compare(
@@ -144,38 +159,25 @@ def compare(
         synthetic: Synthetic rows under the same schema.
         method: What made them.
         generator_state: Its random state.
-        scope: `all`, or the class whose rows alone are compared.
+        scope: `all`, or `rare` for the rows of the rare class alone.
 
     Returns:
-        One row a figure: `dataset`, `method`, `generator_state`, `column` (or `all`), `metric`,
-        `scope`, `value`. Figures of `column_figures` for each feature; for `all` their mean
-        `kl` and `distance`, and `correlation_frobenius` and `correlation_rmse` over all
-        entries. Empty where either side has fewer than two rows of the scope.
+        One row a figure of `measure`: `dataset`, `method`, `generator_state`, `scope`,
+        `column`, `metric`, `value`. Empty where either side has fewer than two rows.
     """
-    real, made = (_of_class(table, scope) for table in (train, synthetic))
-    if min(len(real), len(made)) < 2:
+    real, made = (of_scope(table, train, scope) for table in (train, synthetic))
+    if min(len(real), len(made)) < MIN_ROWS:
         return []
-    figures = {
-        column.name: column_figures(column, real.frame[column.name], made.frame[column.name])
-        for column in train.features
-    }
-    first, second = correlations(real, made)
-    whole = {"correlation_frobenius": float(np.linalg.norm(first - second))}
-    whole["correlation_rmse"] = whole["correlation_frobenius"] / len(first)
-    for metric in ("kl", "distance"):
-        values = [mine[metric] for mine in figures.values() if metric in mine]
-        whole[metric] = float(np.mean(values)) if values else float("nan")
+    coding = Coding((real, made))
     names = {
         "dataset": train.name,
         "method": method,
         "generator_state": generator_state,
         "scope": scope,
     }
-    pairs = [*figures.items(), (ALL, whole)]
     return [
         {**names, "column": column, "metric": metric, "value": value}
-        for column, found in pairs
-        for metric, value in found.items()
+        for (column, metric), value in measure(coding, coding.of(real), coding.of(made)).items()
     ]
 
 
@@ -193,14 +195,8 @@ def floor(
         scope: As in `compare`.
         random_state: Seeds the draw.
     """
-    positions = np.flatnonzero(train.labels == scope) if scope != ALL else np.arange(len(train))
-    if len(positions) == 0:
+    rows = of_scope(train, train, scope)
+    if len(rows) == 0:
         return []
-    drawn = np.random.default_rng(random_state).choice(positions, size=n_rows)
-    return compare(
-        train, train.take(drawn), method=FLOOR, generator_state=random_state, scope=scope
-    )
-
-
-def _of_class(table: Table, scope: str) -> Table:
-    return table if scope == ALL else table.take(np.flatnonzero(table.labels == scope))
+    drawn = np.random.default_rng(random_state).choice(len(rows), size=n_rows)
+    return compare(train, rows.take(drawn), method=FLOOR, generator_state=random_state, scope=scope)

@@ -7,15 +7,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
-from rddg_ray.config import BASELINE_METHODS, CLASSIFIERS, MISSING_TOKENS
+from rddg_ray.config import BASELINE_METHODS, CLASSIFIERS, EXTRA_METHODS, MISSING_TOKENS
 from rddg_ray.errors import ConfigError, DataError, StoreError
 from rddg_ray.evaluation.cells import Cell, group
 from rddg_ray.evaluation.copies import copy_table
 from rddg_ray.evaluation.encoding import Protocol
 from rddg_ray.evaluation.fits import DatasetRows, FitRow, GridData, cells, fit_group, to_frame
+from rddg_ray.evaluation.grid_data import BaselineRows
+from rddg_ray.evaluation.leaks import said_of_leaks
+from rddg_ray.evaluation.methods.extras import skipped
 from rddg_ray.reading import read_frame, read_table
 from rddg_ray.table import Table, conform
 
@@ -33,7 +37,8 @@ class FileEvaluation:
         path: The Parquet file they were written to.
         data: The rows that were compared.
         copies: Shares of rows that equal a training row; see `copies.copy_table`.
-        notes: What was left out of the files, in sentences.
+        notes: What was left out of the files, methods that were skipped, and methods whose rows
+            show that they have seen the test rows, in sentences.
     """
 
     fits: pd.DataFrame
@@ -60,6 +65,9 @@ def evaluate_files(
     classifiers: Sequence[str] = CLASSIFIERS,
     classifier_states: Sequence[int] = (0, 1, 2, 3, 4),
     max_synthetic_rows: int | None = None,
+    baseline_rows: BaselineRows = "balance",
+    threshold_metric: Literal["f1", "balanced_accuracy"] = "f1",
+    tuning: Literal["none", "search"] = "none",
     methods: Sequence[str] = ("original",),
     generator_states: Sequence[int] = (0,),
     rare_class: str | None = None,
@@ -81,7 +89,11 @@ def evaluate_files(
         classifier_states: Random states of each classifier.
         max_synthetic_rows: Rows taken from the head of each synthetic file; None for all, or
             1,000 by the paper's protocol.
-        methods: Baselines to run beside the files, of `config.BASELINE_METHODS`.
+        baseline_rows: Rows that baselines add; see `grid_data.GridData`.
+        threshold_metric: What `tuned_threshold` raises on out-of-fold training rows.
+        tuning: `search` for settings of each classifier by `tuning.search`.
+        methods: Baselines to run beside the files, of `config.BASELINE_METHODS` and
+            `config.EXTRA_METHODS`; an extra that is not installed is skipped with a note.
         generator_states: Random states of the baselines that resample.
         rare_class: The class to call rare; the smallest by default.
         metadata: SDV Metadata V2 file that overrides what is inferred.
@@ -107,7 +119,18 @@ def evaluate_files(
     notes: list[str] = []
     held_out = _read_like(test, table, missing_values, notes)
     added = {(m, 0): _read_like(p, table, missing_values, notes) for m, p in synthetic.items()}
-    data = GridData({table.name: DatasetRows(table, held_out, added)}, protocol, max_synthetic_rows)
+    data = GridData(
+        {table.name: DatasetRows(table, held_out, added)},
+        protocol,
+        max_synthetic_rows,
+        baseline_rows,
+        threshold_metric,
+        tuning,
+    )
+    reasons = skipped(methods)
+    notes += reasons.values()
+    methods = [method for method in methods if method not in reasons]
+    _check_left(methods, synthetic, notes)
     # A grid may take hours: whether its figures can be written is found out before.
     fits_path(Path(out))
     listed: list[Cell] = []
@@ -123,6 +146,7 @@ def evaluate_files(
     rows = list(executor(group(listed, _BLOCK_SECONDS), data))
     fits = to_frame(sorted(rows, key=lambda row: _place(row, [*methods, *synthetic])))
     path = write_fits(fits, Path(out))
+    notes += said_of_leaks(fits)
     return FileEvaluation(fits, path, data, _copies(data, table, held_out, added), tuple(notes))
 
 
@@ -146,13 +170,20 @@ def _check_methods(methods: Sequence[str], synthetic: Mapping[str, object]) -> N
     if not methods and not synthetic:
         raise ConfigError("methods: the list is empty and there is no synthetic file")
     for method in methods:
-        if method not in BASELINE_METHODS:
+        if method not in (*BASELINE_METHODS, *EXTRA_METHODS):
             raise ConfigError(
-                f"methods: {method!r} is not one of {list(BASELINE_METHODS)}; rows of another "
-                "method are given as a synthetic file"
+                f"methods: {method!r} is not one of {[*BASELINE_METHODS, *EXTRA_METHODS]}; rows "
+                "of another method are given as a synthetic file"
             )
-    if taken := sorted(set(synthetic) & set(BASELINE_METHODS)):
+    if taken := sorted(set(synthetic) & {*BASELINE_METHODS, *methods}):
         raise ConfigError(f"synthetic: {taken[0]!r} is the name of a baseline; choose another")
+
+
+def _check_left(
+    methods: Sequence[str], synthetic: Mapping[str, object], notes: Sequence[str]
+) -> None:
+    if not methods and not synthetic:
+        raise ConfigError(f"methods: none is left; {'; '.join(notes)}")
 
 
 def _check_distinct(key: str, values: Sequence[object]) -> None:

@@ -13,6 +13,8 @@ from rddg_ray.errors import DataError
 from rddg_ray.evaluation.utility import COUNT_METRICS, METRICS, confusion, count_metrics
 
 PAPER_METRICS = ("f1", "balanced_accuracy", "sensitivity", "specificity")
+PRIMARY_METRICS = ("f1", "balanced_accuracy")
+"""Figures that a verdict is about; Holm's correction is over methods and these."""
 LABELS = {
     "f1": "F1",
     "balanced_accuracy": "Balanced accuracy",
@@ -24,6 +26,10 @@ LABELS = {
     "accuracy": "Accuracy",
     "pr_auc": "PR AUC",
     "roc_auc": "ROC AUC",
+    "rare_precision": "Precision, rare class",
+    "rare_recall": "Recall, rare class",
+    "brier": "Brier score (lower is better)",
+    "calibration_error": "Calibration error (lower is better)",
 }
 
 _DRAWS = 2000
@@ -54,14 +60,18 @@ def summarise(
     Returns:
         Columns `dataset`, `method`, `metric`, `mean`, `std` (over the fits, n - 1 in the
         denominator as in the paper), `n_fits`, `n_errors`, `n_synthetic` (mean rows added),
-        `difference` to the reference, `low` and `high` (95% interval). All shares. NaN where
-        the reference has no fits, and for the interval of a metric that needs probabilities.
+        `difference` to the reference, `low` and `high` (95% interval), `p_value` (two-sided,
+        from the same draws) and `p_holm` (corrected over the table's methods and
+        `PRIMARY_METRICS`; NaN for other metrics). All shares. NaN where the reference has no
+        fits, for the interval of a metric that needs probabilities, and for a metric that fits
+        of an older version lack.
 
     Raises:
         DataError: If there are no fits.
     """
     if len(fits) == 0:
         raise DataError("there are no fits to summarise; evaluate first")
+    fits = fits.assign(**{m: np.nan for m in METRICS if m not in fits.columns})
     rows: list[dict[str, Any]] = []
     for dataset, mine in fits.groupby("dataset", sort=False):
         # Where every fit failed there is nothing to draw.
@@ -76,9 +86,8 @@ def summarise(
                 row = {"dataset": dataset, "method": method, "metric": metric}
                 rows.append(row | _spread(group, metric) | _difference(group, base, metric))
                 if differences is not None and metric in COUNT_METRICS:
-                    low, high = _percentiles(differences[metric])
-                    rows[-1] |= {"low": low, "high": high}
-    return pd.DataFrame(rows)
+                    rows[-1] |= _chance(differences[metric])
+    return with_holm(pd.DataFrame(rows))
 
 
 def in_order(methods: Iterable[str]) -> list[str]:
@@ -101,12 +110,17 @@ def _spread(group: pd.DataFrame, metric: str) -> dict[str, Any]:
 
 
 def _difference(group: pd.DataFrame, base: pd.DataFrame, metric: str) -> dict[str, float]:
-    blank = {"difference": np.nan, "low": np.nan, "high": np.nan}
+    blank = dict.fromkeys(("difference", "low", "high", "p_value"), np.nan)
     if not len(base) or group["method"].iloc[0] == base["method"].iloc[0]:
         return blank
+    return blank | {"difference": paired_difference(group, base, metric)}
+
+
+def paired_difference(group: pd.DataFrame, base: pd.DataFrame, metric: str) -> float:
+    """Return a figure's mean difference over fits of the same classifier and state; else NaN."""
     pairs = _pairs(group, base)
     gaps = (pairs[metric] - pairs[f"{metric}_base"]).dropna()
-    return blank | {"difference": float(gaps.mean())} if len(gaps) else blank
+    return float(gaps.mean()) if len(gaps) else np.nan
 
 
 def _pairs(group: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
@@ -115,12 +129,49 @@ def _pairs(group: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
     return fine.merge(ground, on=_PAIR, suffixes=("", "_base"))
 
 
-def _percentiles(values: np.ndarray) -> tuple[float, float]:
-    known = values[~np.isnan(values)]
+def _chance(differences: np.ndarray) -> dict[str, float]:
+    known = differences[~np.isnan(differences)]
     if not len(known):
-        return np.nan, np.nan
+        return {}
     low, high = np.percentile(known, _INTERVAL)
-    return float(low), float(high)
+    return {"low": float(low), "high": float(high), "p_value": bootstrap_p(known)}
+
+
+def bootstrap_p(draws: np.ndarray) -> float:
+    """Return the two-sided p-value of no difference, from bootstrap draws of a difference.
+
+    Twice the share of draws on the thinner side of 0, draws of 0 on either side, with one draw
+    more: the level at which the percentile interval just reaches 0. Never 0.
+
+    References:
+        Davison & Hinkley (1997), Bootstrap Methods and their Application, section 4.4.
+    """
+    below, above = int((draws <= 0).sum()), int((draws >= 0).sum())
+    return min(1.0, 2 * (1 + min(below, above)) / (1 + len(draws)))
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """Return p-values corrected for their number by Holm's step-down method.
+
+    Args:
+        p_values: Shape `(n,)`; a NaN is no test: it is not counted and stays.
+
+    References:
+        Holm (1979), A simple sequentially rejective multiple test procedure.
+    """
+    corrected = np.full(len(p_values), np.nan)
+    known = np.flatnonzero(~np.isnan(p_values))
+    order = known[np.argsort(p_values[known], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(p_values[order] * factors), 1.0)
+    return corrected
+
+
+def with_holm(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return a summary with `p_holm`: over the rows of `PRIMARY_METRICS` of each dataset."""
+    tested = summary["p_value"].where(summary["metric"].isin(PRIMARY_METRICS))
+    by_dataset = tested.groupby(summary["dataset"], sort=False)
+    return summary.assign(p_holm=by_dataset.transform(lambda part: holm(part.to_numpy())))
 
 
 class _Draws:
@@ -143,6 +194,10 @@ class _Draws:
         self.n_classes = int(fits["n_classes"].iloc[0])
         positive = int(fine["positive"].iloc[0])
         self.positive = None if positive < 0 else positive
+        # Fits of an older version do not name the rare class.
+        named = fine["rare"].dropna() if "rare" in fine else fine["positive"]
+        rare = int(named.iloc[0]) if len(named) else positive
+        self.rare = None if rare < 0 else rare
         rng = np.random.default_rng(random_state)
         self.weights = _weights(self.truth, sizes, n_draws, rng)
         self._known: dict[bytes, dict[str, np.ndarray]] = {}
@@ -166,7 +221,7 @@ class _Draws:
         # Three of the four classifiers predict the same for every state: once is enough.
         if predicted not in self._known:
             counts = confusion(self.truth, self.calls[predicted], self.n_classes, self.weights)
-            self._known[predicted] = count_metrics(counts, self.positive)
+            self._known[predicted] = count_metrics(counts, self.positive, self.rare)
         return self._known[predicted]
 
 

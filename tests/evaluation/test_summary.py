@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from rddg_ray.errors import DataError
-from rddg_ray.evaluation.summary import summarise
+from rddg_ray.evaluation.summary import PRIMARY_METRICS, bootstrap_p, holm, summarise
 from rddg_ray.evaluation.utility import METRICS, score
 
 
@@ -103,3 +103,49 @@ def test_fits_with_other_test_rows_cannot_be_compared() -> None:
         summarise(pd.DataFrame(rows))
     with pytest.raises(DataError, match="no fits"):
         summarise(pd.DataFrame(rows)[:0])
+
+
+def test_the_p_value_is_the_one_that_the_binomial_law_gives() -> None:
+    # Two of 100 rare rows are gained. A draw shows no gain where it holds neither of the two:
+    # with probability 0.98^100 = 0.1326. Twice that is the p-value; over 2,000 draws its
+    # standard error is 2 sqrt(0.1326 * 0.8674 / 2000) = 0.0152.
+    rows = [fit("original", 0, *rows_with(60, 100, 100)), fit("rddg", 0, *rows_with(62, 100, 100))]
+    mine = pick(summarise(pd.DataFrame(rows)), "rddg", "sensitivity")
+    assert mine["p_value"] == pytest.approx(2 * 0.98**100, abs=4 * 0.0152)
+
+
+def test_a_p_value_is_never_zero_and_that_of_no_difference_is_one() -> None:
+    assert bootstrap_p(np.zeros(10)) == 1.0
+    assert bootstrap_p(np.ones(999)) == pytest.approx(2 / 1000)
+    assert bootstrap_p(-np.ones(999)) == pytest.approx(2 / 1000)
+    assert bootstrap_p(np.array([-1.0] * 30 + [1.0] * 69)) == pytest.approx(2 * 31 / 100)
+
+
+def test_holms_correction_is_that_counted_by_hand() -> None:
+    # Sorted: 0.01 * 4, 0.02 * 3, 0.03 * 2 (raised to the one before), 0.5 * 1.
+    found = holm(np.array([0.03, 0.5, np.nan, 0.01, 0.02]))
+    assert found == pytest.approx([0.06, 0.5, np.nan, 0.04, 0.06], nan_ok=True)
+    assert holm(np.array([0.4, 0.9])).tolist() == [0.8, 0.9]
+    assert holm(np.array([0.7, 0.9])).tolist() == [1.0, 1.0]
+    assert len(holm(np.array([]))) == 0
+
+
+def test_p_values_are_corrected_over_the_methods_and_primary_metrics_of_a_table() -> None:
+    rows = [fit(m, 0, *rows_with(hits, 100, 100)) | {"dataset": dataset}
+            for dataset in ("t", "u")
+            for m, hits in (("original", 60), ("smotenc", 62), ("rddg", 75))]  # fmt: skip
+    found = summarise(pd.DataFrame(rows))
+    is_tested = found["metric"].isin(PRIMARY_METRICS) & (found["method"] != "original")
+    assert found["p_holm"].notna().eq(is_tested).all()
+    mine = found[is_tested & (found["dataset"] == "u")]
+    assert mine["p_holm"].to_numpy() == pytest.approx(holm(mine["p_value"].to_numpy()))
+    assert (mine["p_holm"] >= mine["p_value"]).all()
+    assert len(mine) == 4
+
+
+def test_fits_of_an_older_version_are_summarised_without_the_newer_figures() -> None:
+    rows = [fit(m, 0, *rows_with(6, 10, 30)) for m in ("original", "rddg")]
+    old = pd.DataFrame(rows).drop(columns=["brier", "calibration_error", "rare_recall"])
+    found = summarise(old, n_draws=20)
+    assert np.isnan(pick(found, "rddg", "brier")["mean"])
+    assert pick(found, "rddg", "f1")["difference"] == 0.0

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from rddg_ray.evaluation.utility import METRICS, confusion, count_metrics, score
+from rddg_ray.evaluation.utility import (
+    METRICS,
+    brier,
+    calibration_error,
+    confusion,
+    count_metrics,
+    score,
+)
 
 
 def one_hot(y: np.ndarray, n_classes: int) -> np.ndarray:
@@ -95,3 +102,66 @@ def test_weights_count_rows_as_often_as_they_say() -> None:
     assert counts[0].tolist() == confusion(y_true, y_pred, 2).tolist()
     assert counts[1].tolist() == [[2.0, 0.0], [0.0, 3.0]]
     assert count_metrics(counts, 1)["sensitivity"].tolist() == [0.5, 1.0]
+
+
+def test_the_brier_score_is_that_counted_by_hand() -> None:
+    y, share = np.array([1, 0, 0, 1]), np.array([0.9, 0.2, 0.6, 0.5])
+    by_hand = (0.1**2 + 0.2**2 + 0.6**2 + 0.5**2) / 4
+    assert brier(y, np.column_stack([1 - share, share])) == pytest.approx(by_hand)
+    # Three classes: half of (0.3^2 + 0.2^2 + 0.1^2).
+    assert brier(np.array([0]), np.array([[0.7, 0.2, 0.1]])) == pytest.approx(0.07)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_the_brier_score_agrees_with_scikit_learn(n_classes: int) -> None:
+    rng = np.random.default_rng(n_classes)
+    y, proba = rng.integers(0, n_classes, 70), rng.dirichlet([1] * n_classes, 70)
+    expected = metrics.brier_score_loss(y, proba, labels=list(range(n_classes)), scale_by_half=True)
+    assert brier(y, proba) == pytest.approx(expected)
+
+
+def test_the_calibration_error_is_that_counted_by_hand() -> None:
+    # Bin 0: mean 0.05, 1 of 2 rows; bin 3: mean 0.3, none of 1; bin 9: mean 0.95, 2 of 2.
+    share = np.array([0.02, 0.08, 0.3, 0.9, 1.0])
+    y = np.array([0, 1, 0, 1, 1])
+    expected = 2 / 5 * (0.5 - 0.05) + 1 / 5 * 0.3 + 2 / 5 * (1 - 0.95)
+    proba = np.column_stack([1 - share, share])
+    assert calibration_error(y, proba, positive=1) == pytest.approx(expected)
+
+
+def test_the_calibration_error_of_more_classes_is_the_mean_over_them() -> None:
+    rng = np.random.default_rng(0)
+    y, proba = rng.integers(0, 3, 50), rng.dirichlet([1, 1, 1], 50)
+    each = [
+        calibration_error((y == code).astype(int), np.column_stack([1 - p, p]), positive=1)
+        for code, p in enumerate(proba.T)
+    ]
+    assert calibration_error(y, proba, positive=None) == pytest.approx(np.mean(each))
+
+
+def test_probabilities_that_come_true_have_no_calibration_error_but_chance() -> None:
+    rng = np.random.default_rng(0)
+    share = rng.random(20_000)
+    y = (rng.random(20_000) < share).astype(int)
+    proba = np.column_stack([1 - share, share])
+    # The mean of ten absolute gaps, each about sqrt(1/6 / 2,000) sqrt(2 / pi) = 0.0073.
+    assert calibration_error(y, proba, positive=1) < 0.012
+    assert calibration_error(y, proba[:, ::-1], positive=1) == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("random_state", range(3))
+def test_the_rare_class_alone_agrees_with_scikit_learn(random_state: int) -> None:
+    rng = np.random.default_rng(random_state)
+    y_true, proba = rng.integers(0, 4, 80), rng.dirichlet([1] * 4, 80)
+    y_pred = proba.argmax(axis=1)
+    found = score(y_true, y_pred, proba, positive=None, rare=2)
+    for name, scorer in (("rare_precision", metrics.precision_score),
+                         ("rare_recall", metrics.recall_score)):  # fmt: skip
+        assert found[name] == pytest.approx(scorer(y_true, y_pred, labels=[2], average="macro"))
+    assert np.isnan(score(y_true, y_pred, proba, positive=None)["rare_recall"])
+
+
+def test_without_rows_there_is_no_brier_score_and_no_calibration_error() -> None:
+    nothing = np.zeros(0, dtype=np.int64)
+    assert np.isnan(brier(nothing, np.zeros((0, 2))))
+    assert np.isnan(calibration_error(nothing, np.zeros((0, 2)), positive=1))

@@ -11,6 +11,8 @@ import pandas as pd
 
 from rddg_ray.config import BASELINE_METHODS, GENERATIVE_METHODS
 from rddg_ray.evaluation.fits import DatasetRows
+from rddg_ray.evaluation.report.making import MakingRecords
+from rddg_ray.table import Table
 
 EMBEDDED_MODEL = "embedded-sampler"
 _SECRETIVE = ("api_key", "token", "secret", "password")
@@ -35,6 +37,9 @@ class ReportContext:
         settings: Settings of the run, nested plain values.
         versions: Package versions by name.
         notes: Sentences the reader should know.
+        making: What chains put on record beside their rows.
+        shown: Training rows that prompts showed to explain the table, by name of the table and
+            then by method and generator state.
     """
 
     title: str
@@ -49,6 +54,8 @@ class ReportContext:
     settings: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    making: MakingRecords = field(default_factory=MakingRecords)
+    shown: Mapping[str, Mapping[tuple[str, int], Table]] = field(default_factory=dict)
 
     @property
     def is_embedded(self) -> bool:

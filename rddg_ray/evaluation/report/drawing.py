@@ -1,4 +1,4 @@
-"""A picture once as SVG that follows the page's colours, once as PNG."""
+"""A picture once as SVG that follows the page's colours, once as PNG and as PDF."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class Picture:
         name: Stem of its PNG file.
         svg: SVG element for the page, without an XML head.
         png: The same in the light colours.
+        pdf: The same for a paper, as vectors.
         alt: What it shows, in words.
         caption: How to read it.
     """
@@ -48,6 +49,7 @@ class Picture:
     name: str
     svg: str
     png: bytes
+    pdf: bytes
     alt: str
     caption: str
 
@@ -55,10 +57,14 @@ class Picture:
 def draw(name: str, paint: Callable[[Palette], Any], alt: str, caption: str) -> Picture:
     """Return a picture of a figure that `paint` makes in given colours."""
     with _style(LIGHT):
-        png = _save(paint(LIGHT), "png")
+        figure = paint(LIGHT)
+        png = _save(figure, "png")
+        # The layout was found while drawing the first; finding it takes half of the time.
+        figure.set_layout_engine("none")
+        pdf = _save(figure, "pdf")
     with _style(_MARKS):
         svg = _save(paint(_MARKS), "svg").decode()
-    return Picture(name, _themed(svg, name), png, alt, caption)
+    return Picture(name, _themed(svg, name), png, pdf, alt, caption)
 
 
 @contextmanager
@@ -71,6 +77,7 @@ def _style(palette: Palette) -> Iterator[None]:
         "text.parse_math": False,
         "svg.fonttype": "none",
         "svg.hashsalt": "rddg",
+        "pdf.fonttype": 42,
         "font.family": "sans-serif",
         "font.size": 9,
         "text.color": palette.ink,
@@ -97,6 +104,9 @@ def _save(figure: Any, kind: str) -> bytes:
     buffer = io.BytesIO()
     if kind == "png":
         figure.savefig(buffer, format="png", dpi=130, facecolor="white")
+    elif kind == "pdf":
+        # Without a date the same run gives the same bytes.
+        figure.savefig(buffer, format="pdf", metadata={"CreationDate": None})
     else:
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return buffer.getvalue()

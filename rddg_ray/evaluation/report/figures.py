@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rddg_ray.evaluation.fidelity import ALL, column_figures, correlations
+from rddg_ray.evaluation.fidelity import associations, column_figures, likeness
 from rddg_ray.evaluation.report.drawing import Palette, shorten
 from rddg_ray.evaluation.summary import LABELS
 from rddg_ray.schema import Column
@@ -57,13 +57,40 @@ def most_different(train: Table, synthetic: Table, n_columns: int = _N_COLUMNS) 
         (column_figures(column, train.frame[column.name], synthetic.frame[column.name]), column)
         for column in train.features
     ]
-    found.sort(key=lambda pair: -pair[0].get("distance", 2.0))
+    # A column of which nothing is known on one side differs most of all.
+    found.sort(key=lambda pair: np.nan_to_num(likeness(pair[0]), nan=-1.0))
     return [column for _, column in found[:n_columns]]
 
 
-def of_scope(table: Table, scope: str) -> Table:
-    """Return the rows of one class, or all."""
-    return table if scope == ALL else table.take(np.flatnonzero(table.labels == scope))
+def likenesses(columns: pd.DataFrame, method: str, palette: Palette) -> Any:
+    """Return a figure of each column's likeness beside what new real rows reach.
+
+    Args:
+        columns: Index: names of columns, top first; columns `matched`, `ceiling`, `floor`.
+        method: Whose `matched` is.
+        palette: Colours.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.4, 1.1 + 0.27 * len(columns)), layout="constrained")
+    axes = figure.subplots()
+    at = np.arange(len(columns))
+    axes.hlines(at, columns["matched"], columns["ceiling"], color=palette.line, linewidth=2)
+    axes.plot(columns["floor"], at, "|", color=palette.muted, markersize=9, label="plain copies")
+    axes.plot(columns["ceiling"], at, "o", color=palette.real, markersize=7, label="new real rows")
+    axes.plot(columns["matched"], at, "D", color=palette.methods[0], markersize=6,
+              label=shorten(method))  # fmt: skip
+    axes.set_yticks(at, [shorten(str(name)) for name in columns.index])
+    axes.tick_params(axis="y", length=0, labelcolor=palette.ink)
+    axes.set_ylim(len(columns) - 0.5, -0.5)
+    low = float(np.nanmin(columns.to_numpy(dtype=np.float64)))
+    axes.set_xlim(min(low - 0.03, 0.9), 1.01)
+    axes.set_xlabel("likeness of the column: 1 is the same distribution")
+    axes.grid(axis="x", color=palette.line, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines["left"].set_visible(False)
+    figure.legend(loc="outside upper left", ncols=3, fontsize=9)
+    return figure
 
 
 def distributions(
@@ -134,14 +161,14 @@ def _bars(axes: Any, column: Column, real: Table, made: dict[str, Table], palett
 
 
 def heat_maps(real: Table, made: Table, method: str, palette: Palette) -> Any:
-    """Return correlations of real rows, of a method's, and their difference, side by side."""
+    """Return associations of real rows, of a method's, and their difference, side by side."""
     from matplotlib.figure import Figure
 
-    first, second = correlations(real, made)
+    first, second = associations(real, made)
     gap = second - first
     chosen = np.sort(np.argsort(-np.abs(gap).sum(axis=0), kind="stable")[:N_HEAT])
     names = [shorten(real.prompt_columns[i].name, 17) for i in chosen]
-    figure = Figure(figsize=(8.4, 3.9), layout="constrained")
+    figure = Figure(figsize=(8.4, 3.5), layout="constrained")
     panels = figure.subplots(1, 3, sharey=True)
     titles = ("real", shorten(method), f"{shorten(method)} - real")
     image: Any = None
@@ -163,7 +190,7 @@ def heat_maps(real: Table, made: Table, method: str, palette: Palette) -> Any:
 def _diverging() -> Any:
     from matplotlib.colors import ListedColormap
 
-    # Clear in the middle, so that "no correlation" is the page's own ground, light or dark. The
+    # Clear in the middle, so that "no association" is the page's own ground, light or dark. The
     # power lets a coefficient of 0.1 be seen at all.
     low, high = (0.851, 0.467, 0.169), (0.231, 0.51, 0.769)
     values = np.linspace(-1, 1, 255)

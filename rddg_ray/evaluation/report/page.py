@@ -1,4 +1,4 @@
-"""Writes the report: the page, its tables as CSV and its pictures as PNG."""
+"""Writes the report: the page, its tables as CSV and its pictures as PNG and PDF."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pandas as pd
 from rddg_ray.errors import StoreError
 from rddg_ray.evaluation.report.context import ReportContext, flat_settings, host_of
 from rddg_ray.evaluation.report.drawing import Picture
+from rddg_ray.evaluation.report.making import MakingView, making_view
+from rddg_ray.evaluation.report.tables import TableView
 from rddg_ray.evaluation.report.views import (
     DatasetView,
-    TableView,
     dataset_view,
-    figures_of_fidelity,
+    figures_of,
     overview,
-    shares_of_copies,
 )
 from rddg_ray.evaluation.summary import summarise
 
@@ -30,7 +30,7 @@ _MAX_PICTURE_BYTES = 3_500_000
 def write_report(
     out_dir: Path, context: ReportContext, *, max_picture_bytes: int = _MAX_PICTURE_BYTES
 ) -> Path:
-    """Write `report/index.html`, `report/tables/*.csv` and `report/figures/*.png`.
+    """Write `report/index.html`, `report/tables/*.csv` and `report/figures/*.png` and `*.pdf`.
 
     The page needs nothing beside it: styles and pictures are inside, and it asks no other host.
 
@@ -47,18 +47,22 @@ def write_report(
         StoreError: If a file cannot be written.
     """
     summary = summarise(context.fits) if len(context.fits) else pd.DataFrame()
-    fidelity, copies = figures_of_fidelity(context), shares_of_copies(context)
+    fidelity, privacy = figures_of(context)
     names = list(context.datasets)
     if len(context.fits):
         names += [name for name in context.fits["dataset"].unique() if name not in names]
-    views = [dataset_view(name, context, summary, fidelity, copies) for name in names]
+    views = [dataset_view(name, context, summary, fidelity, privacy) for name in names]
+    making = {name: _making(name, context) for name in names}
     tables = {
         "metrics": summary,
         "fidelity": fidelity,
-        "copies": copies,
+        "privacy": privacy,
         "rejects": context.rejects,
         "shortfalls": context.shortfalls,
         "usage": context.usage,
+        "rules": context.making.rules,
+        "judged": context.making.judged,
+        "calibration": context.making.calibration,
         "fits": context.fits.drop(columns=["truth", "predicted"], errors="ignore"),
     }
     report = Path(out_dir) / "report"
@@ -66,11 +70,16 @@ def write_report(
         if len(table):
             _write(report / "tables" / f"{name}.csv", table.to_csv(index=False).encode())
     pictures = [picture for view in views for picture in view.pictures]
+    pictures += [view.picture for view in making.values() if view.picture]
     file_names = _file_names([picture.name for picture in pictures])
     for picture in pictures:
-        _write(report / "figures" / f"{file_names[picture.name]}.png", picture.png)
+        stem = file_names[picture.name]
+        _write(report / "figures" / f"{stem}.png", picture.png)
+        _write(report / "figures" / f"{stem}.pdf", picture.pdf)
     shown = _fitting(pictures, max_picture_bytes)
-    page = render(context, views, overview(summary), file_names=file_names, shown=shown)
+    page = render(
+        context, views, overview(summary), making=making, file_names=file_names, shown=shown
+    )
     # Last, so that a page never stands beside pictures of an older run.
     return _write(report / "index.html", page.encode())
 
@@ -80,6 +89,7 @@ def render(
     views: list[DatasetView],
     first: TableView,
     *,
+    making: Mapping[str, MakingView],
     file_names: Mapping[str, str],
     shown: Set[str],
 ) -> str:
@@ -89,6 +99,7 @@ def render(
         context: What to show.
         views: The parts, one a table.
         first: What stands above them where there are several.
+        making: How the rows of each table came about, by its name.
         file_names: Stem of each picture's PNG file, by picture name.
         shown: Names of the pictures inside the page; the others are linked to.
     """
@@ -107,10 +118,17 @@ def render(
         host=host_of(context.endpoint),
         settings=flat_settings(context.settings),
         overview=first,
+        making=making,
         file_names=file_names,
         shown=shown,
         style=files("rddg_ray.evaluation.report").joinpath("style.css").read_text("utf-8"),
     )
+
+
+def _making(name: str, context: ReportContext) -> MakingView:
+    data = context.datasets.get(name)
+    train = data.train if data is not None else None
+    return making_view(name, context.making, context.rejects, context.usage, train)
 
 
 def _fitting(pictures: Iterable[Picture], n_bytes: int) -> set[str]:

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from rddg_ray.config import BASELINE_METHODS
-from rddg_ray.evaluation.copies import TEST_ROWS
+from rddg_ray.evaluation.readings import ALL, RARE
 from rddg_ray.evaluation.report.context import headline
+from rddg_ray.evaluation.report.reading_tables import of_whole
 from rddg_ray.evaluation.summary import LABELS, difference_text, summarise
 
 JUDGED_METRICS = ("f1", "balanced_accuracy")
@@ -50,15 +51,39 @@ def _judge(method: str, other: str, summary: pd.DataFrame) -> str:
     return f"Against {other}, {method} changes {changes} points: {'; '.join(parts)}."
 
 
-def said_of_copies(copies: pd.DataFrame) -> list[str]:
-    """Return how many rows of that method are copies, beside the natural share."""
-    if not len(copies):
+def said_of_likeness(fidelity: pd.DataFrame, method: str | None) -> list[str]:
+    """Return how alike the rare class's rows are (or else all rows), beside new real rows."""
+    if method is None or not len(fidelity):
         return []
-    shares = copies.groupby("method", sort=False)["near_copy_share"].mean()
-    method = headline([name for name in shares.index if name != TEST_ROWS])
+    for scope, of_whom in ((RARE, "rows of the rare class"), (ALL, "rows")):
+        whole = of_whole(fidelity, scope)
+        found = whole[whole["method"] == method].set_index("metric").to_dict("index")
+        needed = ("column_similarity", "association_rmse")
+        if any(np.isnan(found.get(m, {}).get("ceiling", np.nan)) for m in needed):
+            continue
+        return [_likeness_sentence(method, of_whom, found)]
+    return []
+
+
+def _likeness_sentence(method: str, of_whom: str, found: dict[str, dict[str, float]]) -> str:
+    columns, pairs = found["column_similarity"], found["association_rmse"]
+    return (
+        f"The {of_whom} of {method} have a mean likeness of {columns['matched']:.3f} column by "
+        f"column (1 is the same distribution), where {columns['n_matched']:,.0f} new real rows "
+        f"reach {columns['ceiling']:.3f}; their associations are off by {pairs['matched']:.3f}, "
+        f"those of new real rows by {pairs['ceiling']:.3f}."
+    )
+
+
+def said_of_copies(privacy: pd.DataFrame, method: str | None) -> list[str]:
+    """Return how many rows of that method are copies, beside the natural share."""
     if method is None:
         return []
-    copied, natural = (f"{100 * shares[name]:.1f}%" for name in (method, TEST_ROWS))
+    whole = of_whole(privacy, ALL)
+    mine = whole[whole["method"] == method].set_index("metric")
+    if "near_copy_share" not in mine.index:
+        return []
+    copied, natural = (f"{100 * mine.loc['near_copy_share', n]:.1f}%" for n in ("value", "ceiling"))
     text = f"{copied} of the rows of {method} are copies of real training rows; "
     return [f"{text}of the real test rows {natural} are."]
 

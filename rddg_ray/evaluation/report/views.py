@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rddg_ray.evaluation.copies import copy_table
-from rddg_ray.evaluation.fidelity import ALL, FLOOR, compare, floor
+from rddg_ray.evaluation.fidelity_ceiling import fidelity_figures
 from rddg_ray.evaluation.fits import DatasetRows
+from rddg_ray.evaluation.privacy import privacy_figures
+from rddg_ray.evaluation.privacy_words import said_of_privacy
+from rddg_ray.evaluation.readings import ALL, FIGURE_COLUMNS, RARE
 from rddg_ray.evaluation.report.context import ReportContext, headline
 from rddg_ray.evaluation.report.drawing import Picture
-from rddg_ray.evaluation.report.figures import of_scope
-from rddg_ray.evaluation.report.pictures import pictures_of, scope_of
-from rddg_ray.evaluation.report.verdicts import JUDGED_METRICS, said_of_copies, verdicts
+from rddg_ray.evaluation.report.pictures import pictures_of
+from rddg_ray.evaluation.report.reading_tables import (
+    LIKENESS_METRICS,
+    PRIVACY_METRICS,
+    SHORT_LIKENESS,
+    SHORT_PRIVACY,
+    methods_table,
+    of_whole,
+    reading_table,
+)
+from rddg_ray.evaluation.report.tables import TableView, plain_table
+from rddg_ray.evaluation.report.verdicts import (
+    JUDGED_METRICS,
+    said_of_copies,
+    said_of_likeness,
+    verdicts,
+)
 from rddg_ray.evaluation.summary import LABELS, difference_text, mean_text
 from rddg_ray.table import Table
 
 SHOWN_METRICS = ("f1", "balanced_accuracy", "sensitivity", "specificity", "pr_auc", "macro_f1")
-
-
-@dataclass(frozen=True)
-class TableView:
-    """A table of the page: every cell is text, or a pair of texts shown as two lines."""
-
-    caption: str
-    head: tuple[str, ...]
-    rows: list[list[Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -40,39 +47,30 @@ class DatasetView:
     verdicts: list[str]
     tables: dict[str, TableView]
     pictures: list[Picture]
+    privacy: list[str]
 
 
-def figures_of_fidelity(context: ReportContext) -> pd.DataFrame:
-    """Return the fidelity figures of every method and of the floor, for all rows and the rare.
+def figures_of(context: ReportContext) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return fidelity and privacy figures of every table and method.
 
-    Columns as `fidelity.compare` gives them; no rows where nothing was generated.
+    Columns `readings.FIGURE_COLUMNS`; no rows where nothing was generated.
     """
-    rows: list[dict[str, Any]] = []
+    fidelity, privacy = [], []
     for name, data in context.datasets.items():
-        for scope in (ALL, data.train.rare_class):
-            sizes = [len(of_scope(made, scope)) for made in data.synthetic.values()]
-            found = [
-                row
-                for (method, state), made in data.synthetic.items()
-                for row in compare(
-                    data.train, made, method=method, generator_state=state, scope=scope
-                )
-            ]
-            if found:
-                found += floor(data.train, max(sizes), scope=scope)
-            rows += [row | {"dataset": name} for row in found]
-    names = ["dataset", "method", "generator_state", "scope", "column", "metric", "value"]
-    return pd.DataFrame(rows, columns=names)
+        if not data.synthetic:
+            continue
+        rows = data.train, data.test, data.synthetic
+        fidelity.append(fidelity_figures(*rows).assign(dataset=name))
+        found = privacy_figures(*rows, shown=context.shown.get(name))
+        privacy.append(found.assign(dataset=name))
+    return _joined(fidelity), _joined(privacy)
 
 
-def shares_of_copies(context: ReportContext) -> pd.DataFrame:
-    """Return which shares of the rows are copies; see `copies.copy_table`."""
-    rows = [
-        row | {"dataset": name}
-        for name, data in context.datasets.items()
-        for row in copy_table(data.train, data.test, data.synthetic)
-    ]
-    return pd.DataFrame(rows)
+def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    frames = [frame for frame in frames if len(frame)]
+    if not frames:
+        return pd.DataFrame(columns=list(FIGURE_COLUMNS))
+    return pd.concat(frames, ignore_index=True)
 
 
 def dataset_view(
@@ -80,16 +78,17 @@ def dataset_view(
     context: ReportContext,
     summary: pd.DataFrame,
     fidelity: pd.DataFrame,
-    copies: pd.DataFrame,
+    privacy: pd.DataFrame,
 ) -> DatasetView:
     """Return one table's part of the page."""
     data = context.datasets.get(name)
     mine = _of(summary, name)
     fits = _of(context.fits, name)
     tables = {"metrics": metrics_table(mine), "classifiers": classifiers_table(fits)}
-    if data is not None and data.synthetic:
-        scope = scope_of(data)
-        tables["fidelity"] = fidelity_table(_of(fidelity, name), _of(copies, name), scope)
+    likeness, leaks = _of(fidelity, name), _of(privacy, name)
+    method = headline(list(dict.fromkeys(leaks["method"]))) if len(leaks) else None
+    if data is not None and method is not None:
+        tables |= _reading_tables(method, likeness, leaks, data.train.rare_class)
     for key, caption, frame in (
         ("rejects", "Rows refused, by reason", _rejects(_of(context.rejects, name))),
         ("shortfalls", "Rows asked for and not made", _of(context.shortfalls, name)),
@@ -100,10 +99,44 @@ def dataset_view(
     return DatasetView(
         name=name,
         facts=_facts(data) if data else [],
-        verdicts=[*verdicts(fits, mine), *said_of_copies(_of(copies, name))],
+        verdicts=[
+            *verdicts(fits, mine),
+            *said_of_likeness(likeness, method),
+            *said_of_copies(leaks, method),
+        ],
         tables={key: table for key, table in tables.items() if table.rows},
-        pictures=pictures_of(name, data, mine),
+        pictures=pictures_of(name, data, mine, likeness),
+        privacy=_privacy_words(leaks, method),
     )
+
+
+def _reading_tables(
+    method: str, likeness: pd.DataFrame, leaks: pd.DataFrame, rare_class: str
+) -> dict[str, TableView]:
+    tables = {}
+    for scope, of_whom in ((RARE, f"rows of class {rare_class}"), (ALL, "all rows")):
+        tables[f"fidelity-{scope}"] = reading_table(
+            likeness, method, scope, LIKENESS_METRICS, of_whom
+        )
+        tables[f"privacy-{scope}"] = reading_table(leaks, method, scope, PRIVACY_METRICS, of_whom)
+        if leaks["method"].nunique() > 1:
+            tables[f"fidelity-methods-{scope}"] = methods_table(
+                likeness, scope, SHORT_LIKENESS, of_whom
+            )
+            tables[f"privacy-methods-{scope}"] = methods_table(leaks, scope, SHORT_PRIVACY, of_whom)
+    return tables
+
+
+def _privacy_words(leaks: pd.DataFrame, method: str | None) -> list[str]:
+    """Return the sentences on all rows, and on the rare class alone where it has distances."""
+    if method is None:
+        return []
+    said = said_of_privacy(leaks, method)
+    if "dcr_share" not in set(of_whole(leaks, RARE)["metric"]):
+        return said
+    rare = said_of_privacy(leaks, method, scope=RARE)[:-1]
+    said[-1:-1] = [f"The rare class alone: {text[0].lower()}{text[1:]}" for text in rare]
+    return said
 
 
 def _of(frame: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -184,52 +217,11 @@ def classifiers_table(fits: pd.DataFrame) -> TableView:
     return view
 
 
-def fidelity_table(fidelity: pd.DataFrame, copies: pd.DataFrame, scope: str) -> TableView:
-    """Return the figures over all columns, beside copies, a bootstrap and the test rows."""
-    of_whom = "all rows" if scope == ALL else f"rows of class {scope}"
-    view = TableView(
-        f"Likeness to the real training rows ({of_whom}) and share of copies (all classes). A "
-        "bootstrap of real rows shows the best that likeness alone can be: it is nothing but "
-        "copies.",
-        ("Rows", "Column distance", "KL divergence", "Correlation RMSE", "Exact copies",
-         "Copies to 6 digits"),
-    )  # fmt: skip
-    whole = fidelity[(fidelity["scope"] == scope) & (fidelity["column"] == ALL)]
-    table = whole.pivot_table(index="method", columns="metric", values="value", sort=False)
-    shares = copies.groupby("method", sort=False)[["copy_share", "near_copy_share"]].mean()
-    for method in dict.fromkeys([*shares.index, *table.index]):
-        figures = [table.loc[method].get(key, np.nan) if method in table.index else np.nan
-                   for key in ("distance", "kl", "correlation_rmse")]  # fmt: skip
-        copied = shares.loc[method].tolist() if method in shares.index else [np.nan, np.nan]
-        if method == FLOOR:
-            copied = [1.0, 1.0]
-        view.rows.append([
-            method, *("" if np.isnan(value) else f"{value:.3f}" for value in figures),
-            *("" if np.isnan(value) else f"{100 * value:.1f}%" for value in copied),
-        ])  # fmt: skip
-    return view
-
-
 def _rejects(rejects: pd.DataFrame) -> pd.DataFrame:
     if not len(rejects):
         return rejects
     counts = rejects.groupby(["method", "reason"], sort=False, as_index=False)["n"].sum()
     return counts.sort_values(["method", "n"], ascending=[True, False], kind="stable")
-
-
-def plain_table(caption: str, frame: pd.DataFrame) -> TableView:
-    """Return a frame as texts."""
-    heads = tuple(str(name).replace("_", " ").capitalize() for name in frame.columns)
-    rows = [[_text(cell) for cell in row] for row in frame.itertuples(index=False)]
-    return TableView(caption, heads, rows)
-
-
-def _text(cell: Any) -> str:
-    if isinstance(cell, int | np.integer):
-        return f"{cell:,}"
-    if isinstance(cell, float | np.floating):
-        return "" if np.isnan(cell) else f"{cell:,.6g}"
-    return "" if cell is None else str(cell)
 
 
 def overview(summary: pd.DataFrame) -> TableView:

@@ -17,6 +17,8 @@ from rddg_ray.evaluation.report.page import write_report
 from rddg_ray.evaluation.utility import METRICS
 from rddg_ray.table import Table, conform, from_frame
 
+PICTURES = ("associations", "associations-all", "columns", "columns-all", "differences",
+            "likeness", "likeness-all")  # fmt: skip
 HOSTILE = "<script>alert('x')</script>"
 MakeRows = Callable[..., pd.DataFrame]
 
@@ -109,9 +111,9 @@ def test_the_page_stands_alone_with_tables_and_pictures_beside_it(run_dir: Path,
     assert page.open == [] == page.unclosed
     assert len(page.ids) == len(set(page.ids))
     tables = {p.name for p in (path.parent / "tables").iterdir()}
-    assert {"metrics.csv", "fits.csv", "fidelity.csv", "copies.csv", "rejects.csv"} <= tables
+    assert {"metrics.csv", "fits.csv", "fidelity.csv", "privacy.csv", "rejects.csv"} <= tables
     pictures = sorted(p.name for p in (path.parent / "figures").iterdir())
-    assert pictures == ["toy-columns.png", "toy-correlations.png", "toy-differences.png"]
+    assert pictures == sorted(f"toy-{name}.{kind}" for name in PICTURES for kind in ("pdf", "png"))
 
 
 def test_the_page_says_what_was_run_and_what_came_of_it(text: str) -> None:
@@ -122,6 +124,23 @@ def test_the_page_says_what_was_run_and_what_came_of_it(text: str) -> None:
                  "copies of real training rows"):  # fmt: skip
         assert said in text
     assert "sk-secret" not in text
+
+
+def test_the_page_says_what_the_rows_give_away_and_how_to_read_each_figure(text: str) -> None:
+    page = Page(text)
+    text = " ".join(page.texts)
+    for said in ("Do the rows give real people away?", "Finding nothing here is no proof",
+                 "The rare class alone: ", "Membership attack AUC", "New real rows",
+                 "Plain copies", "lower is better", "have a mean likeness of",
+                 "Do the rows of the rare class look real?", "Do all rows look real?"):  # fmt: skip
+        assert said in text
+
+
+def test_privacy_figures_stand_in_a_csv_beside_what_real_rows_reach(run_dir: Path) -> None:
+    privacy = pd.read_csv(run_dir / "report" / "tables" / "privacy.csv")
+    assert {"rddg", "epic"} == set(privacy["method"])
+    assert {"all", "rare"} == set(privacy["scope"])
+    assert privacy[["ceiling", "floor"]].notna().all().all()
 
 
 def test_a_language_models_rows_carry_no_sampler_banner(
@@ -137,7 +156,11 @@ def test_every_table_has_a_caption_and_headings_and_every_picture_a_text(text: s
     assert page.tags.count("table") == page.tags.count("caption") >= 6
     assert '<th scope="col">' in text
     assert '<th scope="row">' in text
-    assert text.count('class="picture" role="img" aria-label="') == page.tags.count("figure") == 3
+    assert (
+        text.count('class="picture" role="img" aria-label="')
+        == page.tags.count("figure")
+        == len(PICTURES)
+    )
     assert page.tags.count("h1") == 1
     assert "prefers-color-scheme: dark" in text
     assert "@media print" in text
@@ -162,12 +185,13 @@ def test_hostile_names_and_cells_are_shown_as_text(tmp_path: Path) -> None:
     text = write_report(tmp_path, context).read_text("utf-8")
     page = Page(text)
     assert not {"script", "b", "i"} & set(page.tags)
-    assert page.tags.count("svg") == 3
+    assert page.tags.count("svg") == len(PICTURES)
     assert page.open == [] == page.unclosed
     assert "onload" not in page.names
     assert any(HOSTILE in piece for piece in page.texts)
 
 
+@pytest.mark.slow
 def test_several_tables_have_an_overview_and_pictures_of_their_own(
     tmp_path: Path, context: ReportContext
 ) -> None:
@@ -178,9 +202,10 @@ def test_several_tables_have_an_overview_and_pictures_of_their_own(
     page = Page(path.read_text("utf-8"))
     assert "All tables" in page.texts
     assert len(page.ids) == len(set(page.ids))
-    assert len(list((path.parent / "figures").iterdir())) == 6
+    assert len(list((path.parent / "figures").iterdir())) == 2 * 2 * len(PICTURES)
 
 
+@pytest.mark.slow
 def test_many_tables_stay_under_five_megabytes_and_link_the_rest(
     tmp_path: Path, context: ReportContext
 ) -> None:
@@ -190,8 +215,8 @@ def test_many_tables_stay_under_five_megabytes_and_link_the_rest(
     # The default limit holds dozens of tables; a small one shows the same with two.
     page = Page(write_report(tmp_path, two, max_picture_bytes=60_000).read_text("utf-8"))
     linked = [a for a in page.addresses if a.startswith("figures/")]
-    assert 0 < page.tags.count("figure") < 6
-    assert len(linked) == 6 - page.tags.count("figure")
+    assert 0 < page.tags.count("figure") < 2 * len(PICTURES)
+    assert len(linked) == 2 * len(PICTURES) - page.tags.count("figure")
     assert all((tmp_path / "report" / address).is_file() for address in linked)
 
 
@@ -225,6 +250,7 @@ def test_a_report_that_cannot_be_written_says_where(tmp_path: Path, train: Table
         write_report(tmp_path, empty)
 
 
+@pytest.mark.slow
 def test_a_table_of_two_hundred_columns_and_one_class_of_rows_is_drawn(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(np.round(rng.normal(size=(40, 200)), 2),

@@ -9,7 +9,7 @@ from typing import Any
 import ray
 
 from rddg_ray.errors import ConfigError
-from rddg_ray.runtime.blocks import fit_groups, gather_rows
+from rddg_ray.runtime.blocks import fit_groups, gather_chains
 from rddg_ray.runtime.callers import landing_s
 from rddg_ray.runtime.chains import ChainOutcome, ChainWork
 from rddg_ray.runtime.executor import ChainFailure, Item, OnProgress, Result
@@ -80,9 +80,9 @@ class RayExecutor:
         finally:
             self.close()
 
-    def gather(self, work: ChainWork, rows: Path, rejects: Path) -> None:
+    def gather(self, work: ChainWork, folders: Mapping[str, Path]) -> None:
         """Replay chains with Ray Data, some in each block; see `Executor`."""
-        gather_rows(work, rows, rejects, _n_cpus())
+        gather_chains(work, folders, _n_cpus())
 
     def fit(
         self,

@@ -16,12 +16,13 @@ import ray
 import ray.data
 
 from rddg_ray.errors import RddgError
-from rddg_ray.runtime.chains import ChainWork, replayed_rows
+from rddg_ray.runtime.chains import ChainWork
+from rddg_ray.runtime.replaying import replayed
 
 _BLOCKS_PER_CPU = 2
 
 
-def gather_rows(work: ChainWork, rows: Path, rejects: Path, n_cpus: int) -> None:
+def gather_chains(work: ChainWork, folders: Mapping[str, Path], n_cpus: int) -> None:
     """Replay chains with Ray Data, some in each block; see `Executor.gather`."""
     n_blocks = min(len(work.specs), _BLOCKS_PER_CPU * n_cpus)
     parts = [list(part) for part in np.array_split(np.arange(len(work.specs)), n_blocks)]
@@ -31,21 +32,21 @@ def gather_rows(work: ChainWork, rows: Path, rejects: Path, n_cpus: int) -> None
     def replay(batch: dict[str, Any]) -> pa.Table:
         [number] = batch["part"]
         whole = replace(bare, tables={name: ray.get(ref) for name, ref in tables.items()})
-        frames = replayed_rows(whole, [bare.specs[at] for at in parts[int(number)]])
-        return pa.table({"rows": [_to_ipc(frames[0])], "rejects": [_to_ipc(frames[1])]})
+        frames = replayed(whole, [bare.specs[at] for at in parts[int(number)]])
+        return pa.table({kind: [_to_ipc(frame)] for kind, frame in frames.items()})
 
     numbers = [{"part": number} for number in range(n_blocks)]
     with _in_order():
-        replayed = (
+        blocks = (
             ray.data.from_items(numbers, override_num_blocks=n_blocks)
             .map_batches(replay, batch_size=1, num_cpus=0.5)
             .materialize()
         )
-        # Rows and rejects come of one replay, and have a schema each.
-        for column, folder in (("rows", rows), ("rejects", rejects)):
-            replayed.map_batches(
+        # All kinds come of one replay, and have a schema each.
+        for kind, folder in folders.items():
+            blocks.map_batches(
                 _from_ipc, batch_size=1, batch_format="pyarrow",
-                fn_kwargs={"column": column}, num_cpus=0.5,
+                fn_kwargs={"column": kind}, num_cpus=0.5,
             ).write_parquet(str(folder))  # fmt: skip
 
 

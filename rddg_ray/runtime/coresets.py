@@ -13,11 +13,13 @@ import pandas as pd
 from rddg_ray.config import CoresetSettings, RunSettings
 from rddg_ray.coreset import difficulty_by_state, select, select_random
 from rddg_ray.errors import StoreError
+from rddg_ray.method_parts import METHOD_PARTS
 from rddg_ray.runtime.executor import Executor
 from rddg_ray.runtime.store import write_parquet
 from rddg_ray.table import Table
 
-_SCORED = ("rddg", "rddg_no_feedback")
+_SCORED = tuple([name for name, parts in METHOD_PARTS.items() if parts.coreset == "difficult"])
+_RANDOM = tuple([name for name, parts in METHOD_PARTS.items() if parts.coreset == "random"])
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,11 @@ def coresets(
             rows = select(scores, tables[name].encode_classes(), per_class, random_state)
             for method in _SCORED:
                 chosen[name, method] = rows.tolist()
-    if "rddg_random_coreset" in settings.methods:
+    if any(method in _RANDOM for method in settings.methods):
         for name, table in tables.items():
             rows = select_random(table.encode_classes(), per_class, random_state)
-            chosen[name, "rddg_random_coreset"] = rows.tolist()
+            for method in _RANDOM:
+                chosen[name, method] = rows.tolist()
     return chosen
 
 

@@ -126,8 +126,13 @@ class Executor(Protocol):
         """
         ...
 
-    def gather(self, work: ChainWork, rows: Path, rejects: Path) -> None:
-        """Replay chains of one table and method into Parquet files below two empty folders."""
+    def gather(self, work: ChainWork, folders: Mapping[str, Path]) -> None:
+        """Replay chains of one table and method into Parquet files below empty folders.
+
+        Args:
+            work: Which chains.
+            folders: One for each of `replaying.kinds_of` the method.
+        """
         ...
 
     def fit(

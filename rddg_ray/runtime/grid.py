@@ -88,7 +88,12 @@ def _fit(members: Sequence[Cell], data: Mapping[str, GridData]) -> list[dict[str
 
 
 def _grid_id(settings: EvaluationSettings, rows_id: str) -> str:
-    content = json.dumps([settings.protocol, settings.max_synthetic_rows, rows_id])
+    told = [settings.protocol, settings.max_synthetic_rows, rows_id]
+    # Records of a version without these settings stay what they are.
+    changed = settings.model_dump(
+        include={"baseline_rows", "threshold_metric", "tuning"}, exclude_defaults=True
+    )
+    content = json.dumps([*told, changed] if changed else told, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

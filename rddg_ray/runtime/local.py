@@ -23,13 +23,13 @@ from rddg_ray.runtime.chains import (
     ChainSpec,
     ChainWork,
     build_study,
-    replayed_rows,
     run_chain,
 )
 from rddg_ray.runtime.executor import ChainFailure, ChainProgress, Item, OnProgress, Result
 from rddg_ray.runtime.failing import stops_run
 from rddg_ray.runtime.leaving import LeavableEndpoint
 from rddg_ray.runtime.opening import CallPlan, check_client, open_endpoint
+from rddg_ray.runtime.replaying import replayed
 from rddg_ray.runtime.traffic import traffic_of
 from rddg_ray.runtime.watching import WatchedEndpoint
 
@@ -209,11 +209,11 @@ class LocalExecutor:
         """Ask every chain to stop before its next round; see `Executor`."""
         self._is_draining = True  # One store, so that a signal's handler may do it too.
 
-    def gather(self, work: ChainWork, rows: Path, rejects: Path) -> None:
+    def gather(self, work: ChainWork, folders: Mapping[str, Path]) -> None:
         """Replay chains one after another; see `Executor`."""
-        for folder, frame in zip((rows, rejects), replayed_rows(work, work.specs), strict=True):
+        for kind, frame in replayed(work, work.specs).items():
             if len(frame):
-                frame.to_parquet(folder / "part-00000.parquet", index=False)
+                frame.to_parquet(folders[kind] / "part-00000.parquet", index=False)
 
     def fit(
         self,

@@ -59,12 +59,14 @@ def replay_study(
     study: Study[State, Question, Answer, Info],
     find: Callable[[Question, int, int], Answer | None],
     n_rounds: int,
+    on_round: Callable[[State, Info], None] = lambda state, info: None,
 ) -> State:
     """Return the state after the answers on record, without asking for any.
 
     Args:
         study: Says what was asked.
         n_rounds: Rounds to replay at most.
+        on_round: Called after each round.
         find: Called with a question, its round and its position; returns the answer, or None
             where there is none. The first round that lacks one ends the replay.
     """
@@ -76,6 +78,7 @@ def replay_study(
             if found is None:
                 return state
             answers.append(found)
-        state, _ = study.tell(state, answers)
+        state, info = study.tell(state, answers)
+        on_round(state, info)
         round_ += 1
     return state

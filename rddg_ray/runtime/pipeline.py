@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from rddg_ray.config import RunSettings
+from rddg_ray.config import BASELINE_METHODS, RunSettings
 from rddg_ray.evaluation.cells import SourceKey
 from rddg_ray.evaluation.fits import GridData
 from rddg_ray.exchange import Usage
-from rddg_ray.runtime.chains import ChainOutcome
+from rddg_ray.runtime.chains import ChainOutcome, list_chains
 from rddg_ray.runtime.executor import Executor
 from rddg_ray.runtime.failing import told
 from rddg_ray.runtime.generating import generate_chains, record_spending
@@ -92,6 +92,7 @@ def run(
     progress = progress or SilentProgress()
     prepared = {entry.label: prepare(entry) for entry in settings.tables}
     tables = {name: rows.train for name, rows in prepared.items()}
+    list_chains(settings, tables)  # a rule or count that does not fit leaves no run behind
     with closing(RunDirectory(settings.output)) as store, closing(executor):
         store.open(settings, tables)
         outcomes = generate_chains(settings, tables, store, executor, progress)
@@ -130,6 +131,7 @@ def generate_rows(
         RddgError: As `run`.
     """
     began_s = time.monotonic()
+    list_chains(settings, tables)  # as in `run`
     with closing(RunDirectory(settings.output)) as store, closing(executor):
         store.open(settings, tables)
         outcomes = generate_chains(settings, tables, store, executor, progress or SilentProgress())
@@ -147,9 +149,16 @@ def _evaluate(
     executor: Executor,
     on_progress: Callable[[int, int], None],
 ) -> pd.DataFrame:
-    limit = settings.evaluation.max_synthetic_rows
+    told = settings.evaluation
     data = {
-        name: GridData({name: rows}, settings.evaluation.protocol, limit)
+        name: GridData(
+            {name: rows},
+            told.protocol,
+            told.max_synthetic_rows,
+            told.baseline_rows,
+            told.threshold_metric,
+            told.tuning,
+        )
         for name, rows in grid_rows(settings, prepared, store).items()
     }
     return run_grid(
@@ -162,6 +171,12 @@ def _evaluate(
         executor=executor,
         on_progress=on_progress,
     )
+
+
+def _follows_generated(method: str, settings: RunSettings) -> bool:
+    """Return whether a baseline's rows depend on the generated ones beside it."""
+    is_same = settings.evaluation.baseline_rows == "same" and method in BASELINE_METHODS
+    return is_same or method == "copies_only"
 
 
 def _rows_ids(
@@ -177,6 +192,8 @@ def _rows_ids(
         for method in settings.methods:
             for state in (0, *settings.generator_states):
                 made = store.made_by(name, method, state)
+                if _follows_generated(method, settings):
+                    made = {m: store.made_by(name, m, state) for m in settings.methods}
                 content = json.dumps([real, made], sort_keys=True)
                 ids[name, method, state] = hashlib.sha256(content.encode()).hexdigest()[:16]
     return ids

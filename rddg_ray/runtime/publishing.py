@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rddg_ray.errors import StoreError
@@ -16,10 +17,10 @@ from rddg_ray.runtime.chains import (
     ChainWork,
     build_study,
     outcome_of,
-    replay_chain,
 )
 from rddg_ray.runtime.executor import Executor
 from rddg_ray.runtime.progress import Progress
+from rddg_ray.runtime.replaying import kinds_of, replay_chain
 from rddg_ray.runtime.store import RunDirectory, entry_key
 
 _CHAINS_A_TASK = 8
@@ -102,18 +103,18 @@ def gather(
     parts = {part: [o for o in everything if _part(o) == part] for part in todo}
     for n_done, ((dataset, method), outcomes) in enumerate(sorted(parts.items())):
         progress.update("gather", n_done, len(parts))
+        specs = [outcome.spec for outcome in outcomes]
         mine = replace(
             work,
-            specs=[outcome.spec for outcome in outcomes],
+            specs=specs,
             tables={dataset: work.tables[dataset]},
             rounds={outcome.spec.name: outcome.rounds for outcome in outcomes},
+            # A chain's calibration takes as much room as a thousand rows; some chains tell.
+            recorded=frozenset([s.name for s in specs[: work.settings.recorded_chains]]),
         )
-        staged = {kind: store.staging(kind) for kind in ("rows", "rejects")}
-        executor.gather(mine, staged["rows"], staged["rejects"])
-        wanted = {
-            "rows": sum(outcome.n_accepted for outcome in outcomes),
-            "rejects": sum(sum(outcome.rejects.values()) for outcome in outcomes),
-        }
+        staged = {kind: store.staging(kind) for kind in kinds_of(method)}
+        executor.gather(mine, staged)
+        wanted = _wanted(outcomes, mine.recorded)
         key = entry_key(dataset, method)
         files = {k: _checked(store, k, key, folder, wanted[k]) for k, folder in staged.items()}
         for kind, verified in files.items():
@@ -127,14 +128,37 @@ def _part(outcome: ChainOutcome) -> tuple[str, str]:
     return (outcome.spec.dataset, outcome.spec.method)
 
 
-def _checked(store: RunDirectory, kind: str, key: str, staged: Path, n_rows: int) -> list[Path]:
-    """Return staged files once they hold as many rows as the chains said."""
+def _wanted(outcomes: Sequence[ChainOutcome], recorded: Collection[str]) -> dict[str, int]:
+    """Return how many rows of each kind chains said they made; rounds for `calibration`."""
+    told = [o.n_calibrated_rounds for o in outcomes if o.spec.name in recorded]
+    return {
+        "rows": sum(outcome.n_accepted for outcome in outcomes),
+        "rejects": sum(sum(outcome.rejects.values()) for outcome in outcomes),
+        "records": len(outcomes),
+        "calibration": sum(told),
+    }
+
+
+def _checked(store: RunDirectory, kind: str, key: str, staged: Path, wanted: int) -> list[Path]:
+    """Return staged files once they hold as much as the chains said."""
     files = sorted(staged.rglob("*.parquet"))
-    found = sum(pq.read_metadata(file).num_rows for file in files)
-    if found != n_rows:
+    found = _n_rounds(files) if kind == "calibration" else _n_rows(files)
+    what = "rounds of calibration" if kind == "calibration" else kind
+    if found != wanted:
         raise StoreError(
-            f"{store.path}: gathering {key} gave {found} {kind}, the chains said {n_rows}; "
+            f"{store.path}: gathering {key} gave {found} {what}, the chains said {wanted}; "
             "nothing was published. If the journal was changed from outside, start a new run "
             "directory; otherwise the same command tries again"
         )
     return files
+
+
+def _n_rows(files: Sequence[Path]) -> int:
+    return sum(pq.read_metadata(file).num_rows for file in files)
+
+
+def _n_rounds(files: Sequence[Path]) -> int:
+    """Return over how many rounds of how many chains the rows of files go."""
+    names = ["rddg_chain", "rddg_round"]
+    parts = [pq.read_table(file, columns=names).group_by(names).aggregate([]) for file in files]
+    return pa.concat_tables(parts).group_by(names).aggregate([]).num_rows if parts else 0

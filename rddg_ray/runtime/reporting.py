@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from rddg_ray.config import RunSettings, TableSettings, settings_from
@@ -18,9 +19,11 @@ from rddg_ray.evaluation.report.page import write_report
 from rddg_ray.exchange import Usage
 from rddg_ray.llm.budget import Prices
 from rddg_ray.runtime.chains import ENDED_BECAUSE, ChainOutcome
+from rddg_ray.runtime.making import making_records
 from rddg_ray.runtime.published import grid_rows
 from rddg_ray.runtime.store import RunDirectory
 from rddg_ray.runtime.tables import PreparedTable, prepare
+from rddg_ray.table import Table
 
 
 def write_run_report(
@@ -54,6 +57,12 @@ def write_run_report(
         settings=settings.model_dump(mode="json"),
         versions=store.read_run()["versions"],
         notes=tuple(_notes(settings, prepared)),
+        making=making_records(
+            store,
+            n_recorded=settings.recorded_chains,
+            allow_copies=settings.generation.allow_copies,
+        ),
+        shown=_shown(store, settings, prepared),
     )
     return write_report(store.path, context)
 
@@ -81,6 +90,25 @@ def rewrite_report(directory: Path) -> Path:
     fits = read_fits(directory)
     wanted = fits["dataset"].isin(list(prepared)) & fits["method"].isin(list(settings.methods))
     return write_run_report(store, settings, prepared, outcomes, fits[wanted])
+
+
+def _shown(
+    store: RunDirectory, settings: RunSettings, prepared: Mapping[str, PreparedTable]
+) -> dict[str, dict[tuple[str, int], Table]]:
+    """Return the rows that prompts showed to explain each table, as the coreset's file says."""
+    path = store.path / "coreset" / "chosen.parquet"
+    if not path.is_file():
+        return {}
+    chosen = pd.read_parquet(path)
+    shown: dict[str, dict[tuple[str, int], Table]] = {}
+    for (dataset, method), rows in chosen.groupby(["dataset", "method"], sort=False):
+        if dataset not in prepared:
+            continue
+        train = prepared[dataset].train
+        table = train.take(np.flatnonzero(train.frame.index.isin(rows["row_id"])))
+        for state in settings.generator_states:
+            shown.setdefault(dataset, {})[method, state] = table
+    return shown
 
 
 def _rejects(outcomes: Sequence[ChainOutcome]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -159,7 +159,7 @@ class RunDirectory:
         """Move staged Parquet files in place of those a manifest entry names.
 
         Args:
-            kind: `rows` or `rejects`.
+            kind: See `runtime.replaying.kinds_of`.
             key: The entry; see `entry_key`.
             staged: Verified files.
         """
@@ -212,6 +212,10 @@ class RunDirectory:
             if tuple(record["spec"][k] for k in ("dataset", "method", "generator_state")) == source
         }
 
+    def parts(self, kind: str) -> list[tuple[str, str]]:
+        """Return the data sets and methods of which files of a kind are published, in order."""
+        return sorted(map(dataset_and_method, self.manifest().get(kind, {})))
+
     def read_published(self, kind: str, dataset: str, method: str) -> pd.DataFrame | None:
         """Return the published rows (or rejects) of a data set and method, or None."""
         entry = self.manifest().get(kind, {}).get(entry_key(dataset, method))
@@ -219,6 +223,12 @@ class RunDirectory:
             return None
         frames = [pd.read_parquet(self.path / file) for file in entry["files"]]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def dataset_and_method(key: str) -> tuple[str, str]:
+    """Return what `entry_key` made a manifest's key of."""
+    dataset, method = key.split("/")
+    return unquote(dataset), unquote(method)
 
 
 def entry_key(dataset: str, method: str) -> str:

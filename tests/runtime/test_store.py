@@ -49,9 +49,9 @@ def made(configure, path, **changes):
 class Losing(LocalExecutor):
     """Loses a row while it gathers."""
 
-    def gather(self, work, rows, rejects):
-        super().gather(work, rows, rejects)
-        [file] = rows.glob("*.parquet")
+    def gather(self, work, folders):
+        super().gather(work, folders)
+        [file] = folders["rows"].glob("*.parquet")
         pd.read_parquet(file).iloc[1:].to_parquet(file, index=False)
 
 

@@ -383,6 +383,33 @@ def report(
 
 
 @app.command()
+def compare(
+    directories: Annotated[
+        list[Path], typer.Argument(help="Run directories, or folders of rddg evaluate.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Markdown (.md) or CSV file to write.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Set runs side by side: utility, fidelity, privacy, cost and the settings that differ."""
+    import json
+
+    from rddg_ray.runtime.comparing import check_out, compare_directories, write_comparison
+    from rddg_ray.showing_compared import show_comparison
+
+    if out is not None:
+        check_out(out)
+    comparison = compare_directories(directories)
+    if as_json:
+        typer.echo(json.dumps(comparison.to_dict(), ensure_ascii=False))
+    else:
+        show_comparison(comparison)
+    if out is not None:
+        typer.echo(f"Comparison: {write_comparison(comparison, out)}", err=as_json)
+
+
+@app.command()
 def journal(
     directory: Annotated[Path, typer.Argument(help="Run directory.")],
     call: Annotated[

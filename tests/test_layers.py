@@ -55,7 +55,7 @@ LINES = (
     ("runtime",),
     # 9
     ("sampler", "printing"),
-    ("showing", "showing_ahead", "showing_rules"),
+    ("showing", "showing_ahead", "showing_rules", "showing_compared"),
     ("", "cli"),
     ("__main__",),
 )

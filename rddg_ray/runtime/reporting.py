@@ -14,6 +14,7 @@ import pandas as pd
 from rddg_ray.config import RunSettings, TableSettings, settings_from
 from rddg_ray.errors import StoreError
 from rddg_ray.evaluation.files import read_fits
+from rddg_ray.evaluation.methods.extras import skipped
 from rddg_ray.evaluation.report.context import ReportContext
 from rddg_ray.evaluation.report.page import write_report
 from rddg_ray.exchange import Usage
@@ -157,6 +158,7 @@ def _usage(outcomes: Sequence[ChainOutcome], prices: Prices | None) -> pd.DataFr
 
 def _notes(settings: RunSettings, prepared: Mapping[str, PreparedTable]) -> list[str]:
     notes = [note for entry in settings.tables if (note := _note(entry))]
+    notes += [f"{reason}." for reason in skipped(settings.methods).values()]
     for name, rows in prepared.items():
         notes += [
             f"{name}: column {column!r} was not shown or learned ({reason})."

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rddg_ray.evaluation.files import FileEvaluation
 from rddg_ray.evaluation.fits import DatasetRows
+from rddg_ray.evaluation.leaks import said_of_leaks
 from rddg_ray.evaluation.report.context import ReportContext
 from rddg_ray.evaluation.report.page import write_report
 from rddg_ray.table import Table
@@ -36,6 +37,7 @@ def write_evaluation_report(found: FileEvaluation, out: Path | str) -> Path:
         fits=found.fits,
         datasets=datasets,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        notes=found.notes,
+        # Verdicts say the leaks themselves.
+        notes=tuple([note for note in found.notes if note not in said_of_leaks(found.fits)]),
     )
     return write_report(Path(out), context)

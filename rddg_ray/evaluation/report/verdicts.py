@@ -6,18 +6,28 @@ import numpy as np
 import pandas as pd
 
 from rddg_ray.config import BASELINE_METHODS
+from rddg_ray.evaluation.leaks import said_of_leaks
 from rddg_ray.evaluation.readings import ALL, RARE
 from rddg_ray.evaluation.report.context import headline
 from rddg_ray.evaluation.report.reading_tables import of_whole
 from rddg_ray.evaluation.summary import LABELS, difference_text, summarise
 
 JUDGED_METRICS = ("f1", "balanced_accuracy")
+_LEVEL = 0.05
 
 
 def verdicts(fits: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
-    """Return what the figures allow to say of the method the report speaks of first."""
+    """Return what the figures allow to say of the method the report speaks of first.
+
+    Methods whose rows show that they have seen the test rows are named last.
+    """
     if not len(fits):
         return ["Nothing was evaluated yet."]
+    # A part of the page is about one table, and does not name it again.
+    return [*_judged(fits, summary), *said_of_leaks(fits.assign(dataset="This table"))]
+
+
+def _judged(fits: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
     methods = list(dict.fromkeys(fits["method"]))
     method = headline(methods)
     if method is None or "original" not in methods:
@@ -38,17 +48,35 @@ def _judge(method: str, other: str, summary: pd.DataFrame) -> str:
     rows = [(LABELS[metric], mine[metric]) for metric in JUDGED_METRICS]
     if any(np.isnan(row["difference"]) for _, row in rows):
         return f"Against {other}: {method} has no fits to compare."
-    changes = " and ".join(f"{_lower(label)} by {difference_text(row)}" for label, row in rows)
-    clear = [
-        f"{_lower(label)} is {'higher' if row['low'] > 0 else 'lower'}"
-        for label, row in rows
-        if row["low"] > 0 or row["high"] < 0
-    ]
-    unclear = [_lower(label) for label, row in rows if row["low"] <= 0 <= row["high"]]
-    parts = [f"{' and '.join(clear)} beyond the chance of these test rows"] if clear else []
-    if unclear:
+    changes = " and ".join(f"{_lower(label)} by {_change(row)}" for label, row in rows)
+    parts = []
+    for words, kind in (
+        ("{} beyond the chance of these test rows", "clear"),
+        ("{} taken alone, but not once all comparisons of the table are counted", "alone"),
+    ):
+        if found := [_direction(label, row) for label, row in rows if _kind(row) == kind]:
+            parts.append(words.format(" and ".join(found)))
+    if unclear := [_lower(label) for label, row in rows if _kind(row) == "unclear"]:
         parts.append(f"these test rows cannot tell a difference in {' or '.join(unclear)}")
     return f"Against {other}, {method} changes {changes} points: {'; '.join(parts)}."
+
+
+def _change(row: dict[str, float]) -> str:
+    """Return a difference with its interval, and its p-value by Holm where it has one."""
+    p_value = row.get("p_holm", np.nan)
+    shown = "below 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+    return difference_text(row) + ("" if np.isnan(p_value) else f" (Holm-corrected p {shown})")
+
+
+def _kind(row: dict[str, float]) -> str:
+    if not (row["low"] > 0 or row["high"] < 0):
+        return "unclear"
+    # Without a p-value the interval alone decides.
+    return "alone" if row.get("p_holm", np.nan) > _LEVEL else "clear"
+
+
+def _direction(label: str, row: dict[str, float]) -> str:
+    return f"{_lower(label)} is {'higher' if row['low'] > 0 else 'lower'}"
 
 
 def said_of_likeness(fidelity: pd.DataFrame, method: str | None) -> list[str]:

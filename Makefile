@@ -10,6 +10,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+TEST_PROCESSES ?= 2
 BENCHMARKS ?= coreset overhead client makespan limiter
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -31,7 +32,7 @@ demo: $(STAMP) ## run the whole job on two tables, without a key; results in run
 	@$(BIN)/rddg run jobs/configs/demo.yaml
 
 test: $(STAMP) ## run the tests
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 check: $(STAMP) ## lint, format and types
 	@$(BIN)/ruff check .

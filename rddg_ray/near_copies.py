@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _Key = bytes
 _AT_MOST = 1.0 + 1e-9  # what lies on the bound counts as near, whatever the division lost
+_BOUND = 1.0 + 1e-6  # a search's own bound is exclusive
+_FARTHEST = 1e150
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +55,10 @@ class NearCopies:
         self._gauge = gauge
         self._real = real
         widths = np.array([_spacing(column) for column in real.numbers.T]) * tolerance
-        # Values this close are the same number written twice; it keeps the division defined.
+        # Values this close are the same number written twice; it keeps the division defined, also
+        # where a column is 0 wherever it is known.
         least = np.abs(np.nan_to_num(real.numbers)).max(axis=0, initial=0.0) * 1e-12
-        self._widths: Floats = np.maximum(widths, np.maximum(least, 1e-300))
+        self._widths: Floats = np.maximum(widths, np.where(least > 0, least, 1e-12))
         self._groups: dict[_Key, list[int]] = {}
         for at, key in enumerate(_keys(real)):
             self._groups.setdefault(key, []).append(at)
@@ -67,14 +70,17 @@ class NearCopies:
 
     def of_measured(self, rows: Measured) -> list[int | None]:
         """Return the place of the nearest real row that is near, for each row, or None."""
-        scaled = self._scaled(rows)
-        found: list[int | None] = []
-        for at, key in enumerate(_keys(rows)):
-            if key not in self._groups:
-                found.append(None)
-                continue
-            distances, places = self._tree(key).query(scaled[at], k=1, p=np.inf)
-            found.append(self._groups[key][int(places)] if distances <= _AT_MOST else None)
+        scaled, keys = self._scaled(rows), _keys(rows)
+        found: list[int | None] = [None] * len(keys)
+        for key in set(keys) & self._groups.keys():
+            mine = [at for at, other in enumerate(keys) if other == key]
+            # A bounded search does not look through the whole tree for what is far away.
+            distances, places = self._tree(key).query(
+                scaled[mine], k=1, p=np.inf, distance_upper_bound=_BOUND
+            )
+            for at, distance, place in zip(mine, distances, places, strict=True):
+                if distance <= _AT_MOST:
+                    found[at] = self._groups[key][int(place)]
         return found
 
     def natural_rates(self) -> CopyRates:
@@ -88,7 +94,7 @@ class NearCopies:
             if len(places) < 2:
                 continue
             mine = scaled[places]
-            distances, _ = self._tree(key).query(mine, k=2, p=np.inf)
+            distances, _ = self._tree(key).query(mine, k=2, p=np.inf, distance_upper_bound=_BOUND)
             near += int((distances[:, 1] <= _AT_MOST).sum())
             exact += int((distances[:, 1] == 0).sum())
         return CopyRates(exact / n_rows, near / n_rows)
@@ -96,7 +102,10 @@ class NearCopies:
     def _scaled(self, rows: Measured) -> Floats:
         # A tree needs a dimension, also where no column is a number: one in which all are equal.
         scaled: Floats = np.zeros((len(rows), 1 + rows.numbers.shape[1]))
-        scaled[:, 1:] = np.nan_to_num(rows.numbers) / self._widths
+        # A reply may hold any number; the tree's must be finite.
+        with np.errstate(over="ignore"):
+            wide = np.nan_to_num(rows.numbers) / self._widths
+        scaled[:, 1:] = np.clip(wide, -_FARTHEST, _FARTHEST)
         return scaled
 
     def _tree(self, key: _Key) -> KDTree:

@@ -72,7 +72,8 @@ class Calibrator:
                 the endpoint is told the rule and rows that break it are refused.
         """
         settings, nothing = self._settings, np.zeros(len(self.summaries))
-        is_ruled = np.array([item in ruled for item in self.summaries.items], dtype=np.bool_)
+        known = frozenset(ruled)
+        is_ruled = np.array([item in known for item in self.summaries.items], dtype=np.bool_)
         scale = np.where(is_ruled, settings.ruled_prior_scale, settings.prior_scale)
         prior = Posterior.prior(scale * self.summaries.unit, settings.gain_sd)
         return CalibrationState(

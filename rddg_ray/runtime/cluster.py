@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -12,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from rddg_ray.errors import ConfigError
@@ -25,6 +28,8 @@ _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 _MAX_FOLDER_CHARACTERS = 25
 _START_ATTEMPTS = 2
 _CONNECT_TIMEOUT_S = 10.0
+
+_TOKEN_VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 # Without this file Ray asks the cloud's metadata addresses where it runs.
 _BOOTSTRAP = "cluster_name: local\nprovider:\n  type: local\n"
@@ -66,6 +71,7 @@ def ray_session(
         finally:
             ray.shutdown()
         return
+    _set_up_token()
     home = Path(tempfile.mkdtemp(prefix="rddg-ray-", dir=_short_folder()))
     # A folder of its own also keeps this Ray from whoever looks for one to join.
     own = {} if "RAY_TMPDIR" in os.environ else {"_temp_dir": str(home)}
@@ -76,6 +82,29 @@ def ray_session(
     finally:
         ray.shutdown()
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _set_up_token() -> None:
+    """Name a file with a token to every Ray that this process starts.
+
+    Left alone, Ray writes a token into the home folder of its first start, remembers in this
+    process that there is one, and starts a control service the second time that finds none and
+    dies. What the user has set stays.
+    """
+    if not any(name in os.environ for name in _TOKEN_VARIABLES):
+        # The mode is left to Ray, which by now may have read it.
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(_token_file())
+
+
+@cache
+def _token_file() -> Path:
+    """Return a file that only this user reads and that goes when this process does."""
+    folder = Path(tempfile.mkdtemp(prefix="rddg-token-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = folder / "token"
+    path.touch(mode=0o600)
+    path.write_text(secrets.token_hex(32), encoding="utf-8")
+    return path
 
 
 def _start(**options: object) -> None:

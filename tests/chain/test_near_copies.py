@@ -87,3 +87,18 @@ def test_rows_without_numbers_are_near_where_their_words_are_equal():
     assert found[0] in (0, 2)
     assert found[1:] == [None, 1]
     assert copies.natural_rates().exact == pytest.approx(1 / 2)
+
+
+def test_no_number_of_a_reply_is_too_large_to_be_compared():
+    frame = pd.DataFrame(
+        {
+            "k": [0.0, None, 0.0, 0.0],
+            "dose": [0.1, 0.2, 0.3, 0.5],
+            "state": ["ill", "well", "ill", "well"],
+        }
+    )
+    table = from_frame(frame, "state")
+    gauge = Gauge(table.features, table.classes)
+    copies = NearCopies(gauge, gauge.of_frame(table.frame, list(table.labels)))
+    rows = [("ill", 3e9, 0.1), ("ill", 1e308, -1e308), ("ill", 0.0, 0.1)]
+    assert copies.of_rows(rows) == [None, None, 0]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -19,6 +21,14 @@ from rddg_ray.runtime.pipeline import generate_rows
 from rddg_ray.runtime.tables import prepare
 
 N_CHAINS = 4
+
+TWICE = """
+import ray
+from rddg_ray.runtime.cluster import ray_session
+for number in range(2):
+    with ray_session(num_cpus=1):
+        print(ray.get(ray.remote(lambda: number).remote()))
+"""
 
 
 @pytest.fixture
@@ -36,6 +46,17 @@ def kill_one_host(executor, server, n_requests):
     process_id = ray.get(executor.hosts[0].process_id.remote())
     os.kill(process_id, signal.SIGKILL)
     return process_id
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_one_process_can_start_a_ray_of_its_own_twice():
+    # The second would find the first one's settings for tokens, and no token.
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-c", TWICE], capture_output=True, text=True, env=bare, check=False
+    )
+    assert done.stdout.split() == ["0", "1"], done.stderr
 
 
 @pytest.mark.ray

@@ -314,7 +314,7 @@ class EmbeddedSettings(_Settings):
         gain: Share of a difference named in feedback that the next reply corrects.
         malformed_share: Share of rows written wrongly (column count, unknown code, prose).
         copy_share: Share of rows that repeat an example row.
-        latency_s: Seconds before a reply.
+        latency_s: Seconds from a request to its reply, the work on it among them.
         error_share: Share of calls answered with an error of `error_status`.
         requests_per_minute: Requests let through; None for no limit.
         tokens_per_minute: Tokens let through; None for no limit.

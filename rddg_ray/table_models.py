@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+
+import numpy as np
 
 from rddg_ray.calibration.summaries import Summaries
 from rddg_ray.config import GenerationSettings
@@ -54,6 +57,25 @@ class TableModels:
         self._tolerance = settings.near_copy_tolerance
         self._threshold = settings.plausibility.threshold
         self._rare_share = settings.calibration.rare_share
+        self._preparing = threading.Lock()
+
+    def prepare(self, *, copies: bool, judged: bool, calibrated: bool) -> None:
+        """Fit what chains will ask for, so that none of them waits for it in the middle.
+
+        May be called from any thread; whoever comes second waits for the first.
+
+        Args:
+            copies: Whether copies are refused.
+            judged: Whether rows of a class that is not believable are.
+            calibrated: Whether feedback is calibrated.
+        """
+        with self._preparing:
+            if copies and self._tolerance > 0:
+                self.near.of_measured(self.real.take(np.arange(min(len(self.real), 1))))
+            if judged:
+                _ = self.plausibility
+            if calibrated:
+                _ = self.summaries
 
     @staticmethod
     def part_of(settings: GenerationSettings) -> tuple[float, float, float]:

@@ -38,6 +38,8 @@ def open_client(base_url: str, key: str, timeout_s: float) -> openai.AsyncOpenAI
         # Read by the client from OPENAI_ORG_ID and OPENAI_PROJECT_ID; no business of others.
         client.organization = None
         client.project = None
+    # The library loads what chat needs when it is first asked for it: here, no call waits.
+    _ = client.chat.completions.with_raw_response
     return client
 
 

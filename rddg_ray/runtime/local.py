@@ -30,6 +30,7 @@ from rddg_ray.runtime.failing import stops_run
 from rddg_ray.runtime.leaving import LeavableEndpoint
 from rddg_ray.runtime.opening import CallPlan, check_client, open_endpoint
 from rddg_ray.runtime.replaying import replayed
+from rddg_ray.runtime.sharing import prepare_models
 from rddg_ray.runtime.traffic import traffic_of
 from rddg_ray.runtime.watching import WatchedEndpoint
 
@@ -89,7 +90,10 @@ async def run_all(
 
     async def one(spec: ChainSpec) -> ChainOutcome:
         load(spec.dataset, spec.name)
-        study = build_study(spec, work.tables[spec.dataset], work.coreset(spec), work.settings)
+        table = work.tables[spec.dataset]
+        # In a thread, so that calls of other chains in this loop go on meanwhile.
+        await asyncio.to_thread(prepare_models, table, spec.method, work.settings.generation)
+        study = build_study(spec, table, work.coreset(spec), work.settings)
         return await run_chain(
             spec,
             study,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from rddg_ray.config import GenerationSettings
 from rddg_ray.constraints import Verdict, user_rules
+from rddg_ray.method_parts import METHOD_PARTS
 from rddg_ray.table import Table
 from rddg_ray.table_models import TableModels
 
@@ -38,6 +39,16 @@ def models_of(table: Table, settings: GenerationSettings) -> TableModels:
     if part not in known:
         known[part] = TableModels(table, settings)
     return known[part]
+
+
+def prepare_models(table: Table, method: str, settings: GenerationSettings) -> None:
+    """Fit what chains of a method need of a table; takes seconds for a large one, then nothing."""
+    parts = METHOD_PARTS[method]
+    models_of(table, settings).prepare(
+        copies=not settings.allow_copies,
+        judged=parts.is_judged and settings.plausibility.enabled,
+        calibrated=parts.feedback == "calibrated",
+    )
 
 
 def rules_of(table: Table, settings: GenerationSettings) -> tuple[Verdict, ...]:

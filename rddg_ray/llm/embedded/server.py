@@ -208,23 +208,30 @@ class EmbeddedServer:
     async def _chat(self, request: web.Request) -> web.Response:
         from aiohttp import web
 
+        arrived_s = time.monotonic()
         call = request.headers.get(CALL_HEADER)
         number = self._tally.arrive(call)
         chat = read_request(await request.read())
         check_model(chat.model)
         charged = self._admit(chat)
-        if self._settings.latency_s > 0:
-            await asyncio.sleep(self._settings.latency_s)
         if self._is_injected_error(number):
+            await self._latency(arrived_s)
             status = self._settings.error_status
             raise RequestError(status, f"Injected error {status}.", code="injected_error")
         text = reply(chat.messages, self._settings, chat.schema)
         cached_tokens = self._cache.see("".join(chat.shown))
         completion = completion_body(chat, text, number, cached_tokens)
         replied = completion["usage"]["completion_tokens"]
+        await self._latency(arrived_s)
         self._enforcer.settle(time.monotonic(), chat.prompt_tokens, replied, charged)
         self._tally.answer(call)
         return web.json_response(completion)
+
+    async def _latency(self, arrived_s: float) -> None:
+        """Wait until a request's latency is over; the work on its reply is part of it."""
+        left_s = arrived_s + self._settings.latency_s - time.monotonic()
+        if left_s > 0:
+            await asyncio.sleep(left_s)
 
     def _admit(self, chat: ChatRequest) -> int:
         """Return the tokens charged on arrival; refuse what is over the limits."""

@@ -3,11 +3,12 @@
     python benchmarks/makespan.py [--case 64x12 half double] [--rounds 12] [--ray] [--told]
 
 An embedded endpoint runs in a process of its own and answers each call 1.0 s after it came; one
-chain of three calls has had it load what it needs before, as a server that is up has. The chains are those of a run of method `rddg` on the catalog's table `real_estate`, one for each
-generator state: relations, rules, then generation with feedback, with the prompts, the parser,
-the journal (synchronous commits) and the whole endpoint stack at their default settings. Only
-their length is set: 12 rounds of one call each, since no target is met before. They run in this
-process, as `rddg run` does without a cluster, or with `--ray` through the actors of a local Ray.
+chain of three calls has had it load what it needs before, as a server that is up has. The chains
+are those of a run of method `rddg` on the catalog's table `real_estate`, one for each generator
+state: relations, rules, then generation with feedback, with the prompts, the parser, the journal
+(synchronous commits) and the whole endpoint stack at their default settings. Only their length is
+set: 12 rounds of one call each, since no target is met before. They run in this process, as
+`rddg run` does without a cluster, or with `--ray` through the actors of a local Ray.
 
 - 64x12: 64 chains, and the endpoint enforces no limit.
 - half, double: the endpoint enforces 3,000 requests a minute (a bucket that holds a minute's

@@ -64,6 +64,11 @@ class NearCopies:
             self._groups.setdefault(key, []).append(at)
         self._trees: dict[_Key, KDTree] = {}
 
+    def prepare(self) -> None:
+        """Build every tree that a search may ask for; otherwise each waits for the first."""
+        for key in self._groups:
+            self._tree(key)
+
     def of_rows(self, rows: Sequence[Row]) -> list[int | None]:
         """Return the place of a real row near each generated row, or None."""
         return self.of_measured(self._gauge.of_rows(rows))

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from rddg_ray.calibration.summaries import Summaries
 from rddg_ray.config import GenerationSettings
 from rddg_ray.measuring import Gauge, Measured
@@ -71,7 +69,7 @@ class TableModels:
         """
         with self._preparing:
             if copies and self._tolerance > 0:
-                self.near.of_measured(self.real.take(np.arange(min(len(self.real), 1))))
+                self.near.prepare()
             if judged:
                 _ = self.plausibility
             if calibrated:
